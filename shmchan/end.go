@@ -1,0 +1,310 @@
+package shmchan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/shmkit/shm/internal/word"
+	"github.com/shmkit/shm/region"
+	"github.com/shmkit/shm/waiter"
+)
+
+// An end is what a Sender and a Receiver have in common: a role in a region,
+// the event that this role sleeps on, and the one that its peer sleeps on.
+//
+// Invariants:
+//   - use is working while the owning goroutine is inside a call, leased while
+//     a message is in place between two calls, else idle;
+//   - once gone is set, no call begins; the mapping ends after that, when use
+//     is idle and others is 0.
+//
+// Ownership: use, seen, mark and the ring's end belong to the goroutine that
+// works with the endpoint; gone to shutdown; told to whoever reports a death.
+// The fields under mu are anybody's.
+//
+// A call enters by: use = working; look at gone. shutdown says: gone = 1; look
+// at use. Both would miss each other if the call's load could overtake its
+// store, so shutdown makes the other threads pass a fence in between
+// (membarrier), or, where that is not to be had, each call fences.
+type end struct {
+	use    word.U32
+	gone   word.U32
+	fences bool
+	wake   waiter.Waker // the peer
+
+	reg   *region.Region
+	role  int
+	sleep *waiter.Sleeper
+	await bool // WithAwaitSuccessor
+
+	seen region.State // of the peer, when a call last looked
+	mark uint64       // position when a call last waited
+	told word.U32     // how many deaths of the peer were told
+
+	life   sync.Mutex // one shutdown at a time
+	mu     sync.Mutex
+	others int        // calls of other goroutines that are under way
+	idle   *sync.Cond // others is 0
+	ready  chan struct{}
+	stop   chan struct{} // closed by shutdown
+}
+
+const (
+	idle = iota
+	working
+	leased
+)
+
+func (e *end) init(r *region.Region, role int, p *plan) {
+	e.reg, e.role, e.await = r, role, p.successor
+	e.fences = word.NeedsFence && !word.RegisterMembarrier()
+	e.sleep = waiter.NewSleeper(event(r, role), p.wait)
+	e.wake = waiter.NewWaker(event(r, e.peer()))
+	e.idle = sync.NewCond(&e.mu)
+	e.stop = make(chan struct{})
+	st := r.Probe(e.peer())
+	e.told.Store(st.Deaths)
+	if st.Phase == region.Dead {
+		e.told.Store(st.Deaths - 1) // one that nobody here was told of
+	}
+	e.seen = st
+	sleep := e.sleep
+	r.Watch(sleep.Kick)
+	e.kickPeer()
+}
+
+func (e *end) peer() int { return roles - 1 - e.role }
+
+// kickPeer makes a parked peer look at our state. The region is still mapped.
+func (e *end) kickPeer() { event(e.reg, e.peer()).Kick() }
+
+// enter begins a call of the owning goroutine. If it reports false, refused
+// tells why.
+func (e *end) enter() bool {
+	if e.use.Load() != idle {
+		return false
+	}
+	e.use.StoreRelease(working)
+	if e.fences {
+		word.Fence()
+	}
+	if e.gone.Load() == 0 { // pairs with the store in shutdown
+		return true
+	}
+	e.leave()
+	return false
+}
+
+func (e *end) refused() error {
+	if e.gone.Load() != 0 {
+		return ErrClosed
+	}
+	if e.use.Load() == leased {
+		return errLeased
+	}
+	return errShared
+}
+
+// leave ends a call.
+func (e *end) leave() { e.use.StoreRelease(idle) } // pairs with the load in shutdown
+
+// resume begins the call that ends a lease.
+func (e *end) resume() error {
+	if e.use.Load() != leased {
+		if e.gone.Load() != 0 {
+			return ErrClosed
+		}
+		return errNoLease
+	}
+	e.use.StoreRelease(working)
+	if e.fences {
+		word.Fence()
+	}
+	if e.gone.Load() == 0 {
+		return nil
+	}
+	// The endpoint was closed under the lease: shutdown left the mapping to us.
+	e.use.StoreRelease(leased)
+	e.life.Lock()
+	defer e.life.Unlock()
+	e.leave()
+	e.reg.Unmap()
+	return ErrClosed
+}
+
+// news tells whether something happened to the peer that a call has not looked
+// at yet, or to this endpoint.
+func (e *end) news() bool {
+	return e.gone.Load() != 0 || e.reg.State(e.peer()) != e.seen || e.reg.Retired()
+}
+
+// look takes note of the peer's state and returns what the state alone says:
+// an error that ends or interrupts, or nil. closed is the error for a peer
+// that has closed.
+//
+// What the peer published before it changed its state is visible to a look at
+// the ring that comes after this one.
+func (e *end) look() (st region.State, err error) {
+	st = e.reg.State(e.peer())
+	e.seen = st
+	if e.gone.Load() != 0 {
+		return st, ErrClosed
+	}
+	if e.reg.Retired() {
+		return st, errRemoved
+	}
+	return st, nil
+}
+
+// death returns ErrPeerDied if st has a death that was not told yet.
+func (e *end) death(st region.State) error {
+	if e.await || st.Deaths == e.told.Load() {
+		return nil
+	}
+	e.told.Store(st.Deaths)
+	return fmt.Errorf("shmchan: the %s, process %d, ended without Close; what it sent is still here, and a successor may attach: %w",
+		roleNames[e.peer()], st.PID, ErrPeerDied)
+}
+
+// borrow lets another goroutine than the owning one use the region. It reports
+// false after the end.
+func (e *end) borrow() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.gone.Load() != 0 {
+		return false
+	}
+	e.others++
+	return true
+}
+
+func (e *end) giveBack() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.others--; e.others == 0 {
+		e.idle.Broadcast()
+	}
+}
+
+func (e *end) waitPeer(ctx context.Context) error {
+	if ctx == nil {
+		return errContext
+	}
+	if !e.borrow() {
+		return ErrClosed
+	}
+	defer e.giveBack()
+	var err error
+	waitErr := e.sleep.Await(ctx, func() bool {
+		st := e.reg.State(e.peer())
+		switch {
+		case e.gone.Load() != 0:
+			err = ErrClosed
+		case e.reg.Retired():
+			err = errRemoved
+		case st.Phase == region.Closed:
+			err = fmt.Errorf("shmchan: the %s has closed: %w", roleNames[e.peer()], ErrClosed)
+		case st.Phase != region.Attached:
+			return false
+		}
+		return true
+	})
+	if waitErr != nil {
+		return waitErr
+	}
+	return err
+}
+
+// shutdown ends the endpoint: no call is under way or begins any more, and
+// then finish does with the role what is to be done. After that the peer looks.
+func (e *end) shutdown(finish func() error) error {
+	e.life.Lock()
+	defer e.life.Unlock()
+	if e.gone.Load() != 0 {
+		return nil
+	}
+	e.mu.Lock()
+	e.gone.Store(1) // pairs with the loads in enter and borrow
+	e.mu.Unlock()
+	if word.NeedsFence && !e.fences {
+		word.Membarrier()
+	}
+	close(e.stop)
+	for step := time.Microsecond; ; step = min(2*step, time.Millisecond) {
+		e.sleep.Kick()
+		if e.use.Load() != working { // pairs with the stores in leave and resume
+			break
+		}
+		time.Sleep(step)
+	}
+	e.mu.Lock()
+	for e.others > 0 {
+		e.idle.Wait()
+	}
+	if e.ready != nil {
+		offer(e.ready)
+	}
+	e.mu.Unlock()
+
+	err := finish()
+	e.kickPeer()
+	e.sleep.End()
+	if e.use.Load() == idle {
+		if uerr := e.reg.Unmap(); err == nil {
+			err = uerr
+		}
+	}
+	return err
+}
+
+func (e *end) close(empty func() bool) error {
+	return e.shutdown(func() error {
+		e.sleep.Over()
+		return e.reg.Close(func() bool {
+			switch e.reg.Probe(e.peer()).Phase {
+			case region.Attached, region.Transit:
+				return false
+			case region.Closed:
+				return true
+			}
+			return e.role == roleReceiver || empty()
+		})
+	})
+}
+
+func (e *end) detach() error {
+	return e.shutdown(e.reg.Detach)
+}
+
+func (e *end) file() (f *os.File, err error) {
+	if e.reg.Backing() == region.BackingHeap {
+		return nil, fmt.Errorf("shmchan: memory on the Go heap cannot leave the process: %w", errors.ErrUnsupported)
+	}
+	err = e.shutdown(func() (err error) {
+		f, err = e.reg.File()
+		if err != nil {
+			e.reg.Detach()
+		}
+		return err
+	})
+	if err == nil && f == nil {
+		err = ErrClosed // another goroutine's Close was first
+	}
+	return f, err
+}
+
+// forget ends an endpoint that the program has dropped. The peer finds a
+// death.
+func (e *end) forget() {
+	e.shutdown(func() error {
+		e.reg.Abandon()
+		return nil
+	})
+}
+
+// forgetLater is for runtime.AddCleanup, whose functions must not block.
+func forgetLater(e *end) { go e.forget() }

@@ -1,0 +1,63 @@
+package shmchan
+
+import (
+	"context"
+
+	"github.com/shmkit/shm/region"
+)
+
+// Ready is level-triggered: one goroutine an endpoint, started by the first
+// call, parks until an operation could succeed and then offers tokens for as
+// long as that is so.
+//
+// Invariant: while canProceed is true, a token lies in the channel, or the
+// goroutine is about to put one there. It is always blocked on putting the next
+// one, so whoever takes a token finds another at once, until an operation has
+// changed the answer. The price is a spurious token or two after that.
+
+// readyChan returns the channel of tokens.
+func (e *end) readyChan(canProceed func() bool) <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ready == nil {
+		e.ready = make(chan struct{}, 1)
+		if e.gone.Load() != 0 {
+			offer(e.ready)
+		} else {
+			e.others++
+			go e.offerTokens(e.ready, canProceed)
+		}
+	}
+	return e.ready
+}
+
+func (e *end) offerTokens(ready chan<- struct{}, canProceed func() bool) {
+	defer e.giveBack()
+	for {
+		e.sleep.Await(context.Background(), func() bool { return e.gone.Load() != 0 || canProceed() })
+		select {
+		case <-e.stop:
+			return
+		default:
+		}
+		select {
+		case <-e.stop:
+			return
+		case ready <- struct{}{}:
+		}
+	}
+}
+
+// offer leaves a last token: a closed endpoint's operations end at once.
+func offer(ready chan struct{}) {
+	select {
+	case ready <- struct{}{}:
+	default:
+	}
+}
+
+// settled tells whether the peer's state alone makes a call return at once.
+func (e *end) settled() bool {
+	st := e.reg.State(e.peer())
+	return st.Phase == region.Closed || e.reg.Retired() || !e.await && st.Deaths != e.told.Load()
+}

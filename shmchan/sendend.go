@@ -1,0 +1,138 @@
+package shmchan
+
+import (
+	"context"
+	"unsafe"
+
+	"github.com/shmkit/shm/region"
+	"github.com/shmkit/shm/shmchan/spsc"
+)
+
+// A sendEnd is a Sender without its type. Everything but enter and what inlines
+// into the generic methods is off the hot path.
+type sendEnd struct {
+	end
+	ring spsc.Producer
+}
+
+func newSendEnd(r *region.Region, p *plan) (*sendEnd, error) {
+	ring, err := spsc.ProducerIn(r)
+	if err != nil {
+		r.Abandon()
+		r.Unmap()
+		return nil, err
+	}
+	e := &sendEnd{ring: ring}
+	e.init(r, roleSender, p)
+	return e, nil
+}
+
+// commit publishes the message in the slot and ends the call.
+func (e *sendEnd) commit() error {
+	e.ring.Publish()
+	open := e.wake.Notify()
+	e.leave()
+	if !open {
+		return ErrClosed
+	}
+	return nil
+}
+
+// slot waits for room. The call has begun; after an error it has ended.
+func (e *sendEnd) slot(ctx context.Context) (unsafe.Pointer, error) {
+	for {
+		if s := e.ring.Slot(); s != nil {
+			return s, nil
+		}
+		err := e.full()
+		if err == nil {
+			streaming := e.ring.Position()-e.mark > streak
+			err = e.sleep.Wait(ctx, streaming, e.stir)
+			e.mark = e.ring.Position()
+		}
+		if err != nil {
+			e.leave()
+			return nil, err
+		}
+	}
+}
+
+// streak is how many messages without a wait make a stream.
+const streak = 8
+
+// stir tells whether slot has something to look at.
+func (e *sendEnd) stir() bool { return !e.ring.Blocked() || e.news() }
+
+// full tells why there is no point in waiting for room; nil if there is.
+func (e *sendEnd) full() error {
+	st, err := e.look()
+	if err != nil {
+		return err
+	}
+	if !e.ring.Blocked() {
+		return e.ring.Full()
+	}
+	if st.Phase == region.Closed {
+		return ErrClosed
+	}
+	return e.death(st)
+}
+
+// try is slot without waiting.
+func (e *sendEnd) try() (unsafe.Pointer, error) {
+	if s := e.ring.Slot(); s != nil {
+		return s, nil
+	}
+	err := e.full()
+	if err == nil {
+		err = ErrFull
+		if !e.ring.Blocked() { // a message was taken just now
+			if s := e.ring.Slot(); s != nil {
+				return s, nil
+			}
+		}
+	}
+	e.leave()
+	return nil, err
+}
+
+func (e *sendEnd) reserve(ctx context.Context) (unsafe.Pointer, error) {
+	if ctx == nil {
+		return nil, errContext
+	}
+	if e.use.Load() == leased && e.gone.Load() == 0 {
+		return e.ring.Slot(), nil
+	}
+	if !e.enter() {
+		return nil, e.refused()
+	}
+	s, err := e.slot(ctx)
+	if err == nil {
+		e.use.StoreRelease(leased)
+	}
+	return s, err
+}
+
+func (e *sendEnd) commitLease() error {
+	if err := e.resume(); err != nil {
+		return err
+	}
+	return e.commit()
+}
+
+// canProceed is for goroutines that have borrowed the end.
+func (e *sendEnd) canProceed() bool {
+	return !e.ring.BlockedAnywhere() || e.settled()
+}
+
+func (e *sendEnd) len() int {
+	if !e.borrow() {
+		return 0
+	}
+	defer e.giveBack()
+	return e.ring.Len()
+}
+
+func (e *sendEnd) closeEnd() error {
+	return e.close(func() bool { return e.ring.Len() == 0 })
+}

@@ -1,0 +1,51 @@
+package waiter
+
+import "github.com/shmkit/shm/internal/word"
+
+// A Waker is the publishing side of an Event. It belongs to the goroutine that
+// publishes, one at a time.
+type Waker struct {
+	ev     *Event
+	quiet  uint32 // the flag's value that asks for nothing
+	fences bool   // each publish is followed by a fence
+	always bool   // because this process cannot be fenced from outside
+}
+
+// NewWaker makes a Waker for e. It registers the process for membarrier; the
+// first time, that may take over 10 ms.
+func NewWaker(e *Event) Waker {
+	always := word.NeedsFence && !word.RegisterMembarrier()
+	return Waker{ev: e, fences: always, always: always}
+}
+
+// Notify wakes who is parked. Call it after each publish (or one batch of
+// them). When nobody is parked it costs one load; it never blocks. It reports
+// false once the sleeping side has said that it is over.
+//
+// The publish and the load of the flag may change places on x86. The sleeper
+// pays for that: after it has raised the flag, and before it looks for the
+// last time, it makes all publishers pass a fence (see Sleeper).
+func (w *Waker) Notify() bool {
+	if w.fences {
+		word.Fence()
+	}
+	if w.ev.flag.Load() != w.quiet { // pairs with the compare-and-swap in (*Event).raise
+		return w.notify()
+	}
+	return true
+}
+
+func (w *Waker) notify() bool {
+	f := w.ev.flag.Load()
+	if f&wish != w.quiet {
+		// From here on we fence as wished. The store drains what was
+		// published before, so the sleeper that sees ack sees that too.
+		w.quiet = f & wish
+		w.fences = word.NeedsFence && (w.always || f&fence != 0)
+		w.ev.ack.Store(w.quiet) // pairs with the load in (*Sleeper).barrier
+	}
+	if w.ev.lower() {
+		w.ev.Kick()
+	}
+	return f&over == 0
+}
