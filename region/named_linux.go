@@ -76,7 +76,6 @@ type heldName struct {
 	path  string
 	locks *ofdLocks
 	inode uint64
-	made  bool // the lock file is ours
 }
 
 // lockPath opens or makes the lock file of path and takes the name's lock.
@@ -109,7 +108,7 @@ func tryLockPath(path string, c *Config) (*heldName, error) {
 			}
 			return nil, err
 		}
-		n.made = true
+		// Somebody else may still take the lock before us, and make the region.
 	}
 	if err != nil {
 		return nil, err
@@ -139,9 +138,12 @@ func tryLockPath(path string, c *Config) (*heldName, error) {
 // unlock lets the name go and closes the lock file.
 func (n *heldName) unlock() { n.locks.close() }
 
-// undo removes a lock file that we made, and lets the name go.
+// undo lets the name go, and removes the lock file if there is no region that
+// it belongs to. Who made the lock file does not matter: between making it and
+// locking it, another process may have locked it and made the region.
 func (n *heldName) undo() {
-	if n.made {
+	var st unix.Stat_t
+	if unix.Lstat(n.path, &st) == unix.ENOENT {
 		unix.Unlink(n.path + lockSuffix)
 	}
 	n.unlock()
@@ -215,7 +217,7 @@ func (n *heldName) attach(c *Config) (r *Region, err error) {
 		x.retire()
 		return nil, nil
 	}
-	if n.made || x.layout.LockInode != n.inode {
+	if x.layout.LockInode != n.inode {
 		return nil, fmt.Errorf("region: %s: its lock file was taken away or replaced, so nobody can tell who uses it; end its users and remove it: %w", n.path, ErrCorrupt)
 	}
 	if c.Accept != nil {

@@ -77,9 +77,10 @@ func (r *Receiver[T]) TryRecv() (v T, err error) {
 	return v, nil
 }
 
-// RecvBatch takes at least one message, and as many more as are there and fit
-// into buf, and returns how many. It waits for the first as Recv does, but
-// looks at ctx at every call. With an error n is 0. An empty buf gives 0.
+// RecvBatch takes at least one message, and more if they are there and fit into
+// buf (at least half of those), and returns how many. It waits for the first as
+// Recv does, but looks at ctx at every call. With an error n is 0. An empty buf
+// gives 0.
 func (r *Receiver[T]) RecvBatch(ctx context.Context, buf []T) (n int, err error) {
 	if ctx == nil {
 		return 0, errContext
@@ -185,7 +186,13 @@ func (r *Receiver[T]) Chan(ctx context.Context) <-chan T {
 }
 
 func (r *Receiver[T]) deliver(ctx context.Context, ch chan<- T) error {
+	if ctx == nil {
+		return errContext
+	}
 	for {
+		if err := waiter.ContextError(ctx); err != nil {
+			return err
+		}
 		p, err := r.Peek(ctx)
 		if err != nil {
 			return err

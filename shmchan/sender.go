@@ -101,11 +101,11 @@ func (s *Sender[T]) SendBatch(ctx context.Context, vs []T) (n int, err error) {
 			e.ring.PublishAt(i)
 		}
 		e.ring.Advance(room)
-		n += room
 		if !e.wake.Notify() {
-			err = ErrClosed
+			err = ErrClosed // as for Send: nobody receives these
 			break
 		}
+		n += room
 	}
 	e.leave()
 	return n, err

@@ -37,13 +37,8 @@ func (p Policy) String() string {
 // Valid tells whether p is one of the policies above.
 func (p Policy) Valid() bool { return p >= Adaptive && p <= Park }
 
-const (
-	maxSpin  = 50 * time.Microsecond  // more than a parked round trip
-	minSpin  = time.Microsecond       // what a Sleeper that has learned to park still tries
-	yieldAt  = 10 * time.Microsecond  // of spinning: from here on other goroutines may run
-	osYield  = 100 * time.Microsecond // of spinning: from here on other processes may run
-	slipTime = 1500 * time.Nanosecond // see slip
-)
+// slipTime is how long a waiter holds back when much went through lately.
+const slipTime = 1500 * time.Nanosecond
 
 // pauses is about how many Pauses take d on this CPU. A pause takes from 1 to
 // 140 cycles, depending on the CPU.
@@ -62,6 +57,5 @@ var perMilli = sync.OnceValue(func() uint32 {
 	return uint32(uint64(n) * uint64(time.Millisecond) / uint64(best))
 })
 
-// alone tells whether a spinning goroutine would only keep its peer from
-// running.
-func alone() bool { return runtime.GOMAXPROCS(0) == 1 || cpus() == 1 }
+// alone tells whether a spinning goroutine would only keep others from running.
+func alone() bool { return runtime.GOMAXPROCS(0) == 1 || runtime.NumCPU() == 1 }

@@ -3,7 +3,6 @@ package waiter
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"sync"
 	"time"
 
@@ -21,10 +20,10 @@ type Sleeper struct {
 	policy Policy
 
 	// Of the goroutine in Wait.
-	budget  time.Duration // to spin: learned
-	onCPU   bool          // this process has one CPU only
-	parks   uint          // since the last look at the habit
-	quickly uint          // of those, the ones after few messages
+	hope    hope // how long to spin: learned
+	single  bool // this process has one CPU only
+	parks   uint // since the last look at the habit
+	quickly uint // of those, the ones after few messages
 	ctx     watched
 
 	mode sync.Mutex // guards the wish in the flag
@@ -40,8 +39,7 @@ type watched struct {
 }
 
 const (
-	firstSpin = 20 * time.Microsecond
-	unfenced  = time.Millisecond // longest park while a wake-up could be missed
+	unfenced = time.Millisecond // longest park while a wake-up could be missed
 )
 
 // NewSleeper makes a Sleeper for e. A policy that is not valid counts as
@@ -50,7 +48,7 @@ const (
 func NewSleeper(e *Event, p Policy) *Sleeper {
 	word.RegisterMembarrier()
 	setOver(e, false)
-	return &Sleeper{ev: e, policy: p, budget: firstSpin, onCPU: alone()}
+	return &Sleeper{ev: e, policy: p, hope: hope{budget: firstSpin, every: 1}, single: alone()}
 }
 
 // Wait waits until ready reports true, and returns nil then; or until ctx is
@@ -68,7 +66,7 @@ func (s *Sleeper) Wait(ctx context.Context, streaming bool, ready func() bool) e
 	if ready() {
 		return nil
 	}
-	if streaming && !s.onCPU && s.policy != Park {
+	if streaming && !s.single && s.policy != Park {
 		word.Pause(pauses(slipTime)) // "temporal slipping" of FastForward
 		if ready() {
 			return nil
@@ -77,18 +75,11 @@ func (s *Sleeper) Wait(ctx context.Context, streaming bool, ready func() bool) e
 	if s.policy == Spin {
 		return spinFor(ctx, ready)
 	}
-	if s.policy == Adaptive && !s.onCPU && spin(s.budget, ready) {
-		s.budget = min(2*s.budget, maxSpin)
+	if s.policy == Adaptive && !s.single && s.hope.spin(ready) {
 		return nil
 	}
 	s.watch(ctx)
-	start := time.Now()
 	err := s.park(ctx, ready)
-	if time.Since(start) < maxSpin {
-		s.budget = min(2*s.budget, maxSpin) // spinning would have paid
-	} else {
-		s.budget = max(s.budget/2, minSpin)
-	}
 	s.habit(streaming)
 	return err
 }
@@ -232,52 +223,11 @@ func (s *Sleeper) habit(streaming bool) {
 	if s.parks < window {
 		return
 	}
-	s.onCPU = alone()
+	s.single = alone()
 	if often := s.quickly > window/2; often || word.Membarrier() {
 		s.wish(often)
 	}
 	s.parks, s.quickly = 0, 0
-}
-
-// looks is how often a spin looks between two glances at the clock.
-const looks = 16
-
-// spin looks for about d and reports whether ready was true.
-func spin(d time.Duration, ready func() bool) bool {
-	var start time.Time
-	for first := true; ; first = false {
-		for range looks {
-			if ready() {
-				return true
-			}
-			word.Pause(1)
-		}
-		if first {
-			start = time.Now()
-			continue
-		}
-		spent := time.Since(start)
-		if spent >= d {
-			return false
-		}
-		if spent >= yieldAt {
-			runtime.Gosched()
-		}
-	}
-}
-
-// spinFor looks until ready or the end of ctx.
-func spinFor(ctx context.Context, ready func() bool) error {
-	for {
-		if spin(osYield, ready) {
-			return nil
-		}
-		if err := ContextError(ctx); err != nil {
-			return err
-		}
-		runtime.Gosched()
-		osyield()
-	}
 }
 
 // ContextError returns the error of a context that is done, with its cause

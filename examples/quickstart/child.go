@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
@@ -76,15 +77,18 @@ func (j job) run(ctx context.Context) error {
 	return deliver(ctx, in, func() (result, error) { return receive(ctx, in, digests[j.task]()) })
 }
 
-// deliver attaches to the channel for results, which is what the first process
-// waits for before it starts its clock, does the work and sends the result.
-func deliver(ctx context.Context, end interface{ Close() error }, work func() (result, error)) (err error) {
+// deliver tells the first process that all is attached, with an empty result,
+// does the work and sends its result.
+func deliver(ctx context.Context, end io.Closer, work func() (result, error)) (err error) {
 	defer func() { err = errors.Join(err, end.Close()) }()
 	out, err := shmchan.SenderFromFile[result](os.NewFile(resultFD, "results"))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
+	if err := out.Send(ctx, result{}); err != nil {
+		return err
+	}
 	r, err := work()
 	if err != nil {
 		return err

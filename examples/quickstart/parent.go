@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"time"
 
 	"github.com/shmkit/shm/shmchan"
@@ -18,26 +19,30 @@ type peer struct {
 	results *shmchan.Receiver[result]
 }
 
-// start starts this program again for a job, with the ends of the transport,
-// which it closes here, and waits until the new process has attached to all.
+// start starts this program again for a job, with the descriptors of the
+// transport, which it closes here.
 func start(ctx context.Context, j job, ends []*os.File) (*peer, error) {
+	defer func() { closeAll(ends) }()
 	tx, rx, err := shmchan.Pair[result](shmchan.WithCapacity(1))
 	if err != nil {
-		return nil, errors.Join(err, closeAll(ends))
+		return nil, err
 	}
-	p := &peer{job: j, results: rx}
 	end, err := tx.File()
 	if err != nil {
-		return nil, errors.Join(err, tx.Close(), rx.Close(), closeAll(ends))
+		return nil, errors.Join(err, tx.Close(), rx.Close())
 	}
 	ends = append([]*os.File{end}, ends...)
+	p := &peer{job: j, results: rx}
 	if err := p.exec(ctx, ends); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot start the second process: %w", err), closeAll(ends), rx.Close())
-	}
-	if err := errors.Join(closeAll(ends), rx.WaitPeer(ctx)); err != nil {
-		return nil, p.end(err)
+		return nil, errors.Join(fmt.Errorf("cannot start the second process: %w", err), rx.Close())
 	}
 	return p, nil
+}
+
+// ready waits until the second process says that it has attached to all.
+func (p *peer) ready(ctx context.Context) error {
+	_, err := p.results.Recv(ctx)
+	return err
 }
 
 func (p *peer) exec(ctx context.Context, ends []*os.File) error {
@@ -52,11 +57,19 @@ func (p *peer) exec(ctx context.Context, ends []*os.File) error {
 	return p.cmd.Start()
 }
 
-// end waits for the second process, which ends by itself once our ends of all
-// channels are closed. The error says what went wrong on both sides.
+// finish takes the result, unless something went wrong before.
+func (p *peer) finish(ctx context.Context, err error) (result, error) {
+	if err != nil {
+		return result{}, err
+	}
+	return p.results.Recv(ctx)
+}
+
+// end waits for the second process, which ends by itself once our end of the
+// transport is closed. The error says what went wrong on both sides.
 func (p *peer) end(err error) error {
-	err = errors.Join(err, p.results.Close())
 	status := p.cmd.Wait()
+	err = errors.Join(err, p.results.Close())
 	switch {
 	case err != nil && status != nil:
 		return fmt.Errorf("%v: %w; the second process (pid %d) ended with: %w", p.job, err, p.cmd.Process.Pid, status)
@@ -87,13 +100,13 @@ func stream(ctx context.Context, j job, c *corpus, bar *progress) (run, error) {
 	if err != nil {
 		return run{}, errors.Join(err, out.Close())
 	}
-	r := run{pid: p.cmd.Process.Pid}
+	err = p.ready(ctx)
 	begin := time.Now()
-	if err = send(ctx, out, c, bar); err == nil {
-		r.got, err = p.results.Recv(ctx)
+	if err == nil {
+		err = send(ctx, out, c, bar)
 	}
-	r.took = time.Since(begin)
-	return r, p.end(err)
+	got, err := p.finish(ctx, errors.Join(err, out.Close()))
+	return run{pid: p.cmd.Process.Pid, got: got, took: time.Since(begin)}, p.end(err)
 }
 
 // pingPong measures round trips to a second process that sends back what comes.
@@ -106,11 +119,12 @@ func pingPong(ctx context.Context, j job, n int, bar *progress) (run, error) {
 	if err != nil {
 		return run{}, errors.Join(err, out.Close())
 	}
-	r := run{pid: p.cmd.Process.Pid}
-	if r.trips, err = ping(ctx, out, n, pingBudget, bar); err == nil {
-		r.got, err = p.results.Recv(ctx)
+	var trips []time.Duration
+	if err = p.ready(ctx); err == nil {
+		trips, err = ping(ctx, out, n, bar)
 	}
-	return r, p.end(err)
+	got, err := p.finish(ctx, errors.Join(err, out.Close()))
+	return run{pid: p.cmd.Process.Pid, got: got, trips: trips}, p.end(err)
 }
 
 // check compares what the second process received with what was sent.
@@ -121,16 +135,10 @@ func check(j job, want, got result) error {
 	return nil
 }
 
-func errEcho(sent, got uint64) error {
-	return fmt.Errorf("sent %d and got %d back", sent, got)
-}
-
-func closeAll(files []*os.File) error {
-	var errs []error
-	for i, f := range files {
-		if i == 0 || f != files[i-1] { // a socket is there twice
-			errs = append(errs, f.Close())
-		}
+// closeAll closes our copies, whose errors matter to nobody. A socket is there
+// twice.
+func closeAll(files []*os.File) {
+	for _, f := range slices.Compact(files) {
+		f.Close()
 	}
-	return errors.Join(errs...)
 }

@@ -98,22 +98,22 @@ func (c *corpus) expect(h hash.Hash) result {
 	return t.sum()
 }
 
-// send sends everything and closes out.
+// send sends everything. It leaves out open.
 func send(ctx context.Context, out recordSender, c *corpus, bar *progress) error {
 	for i, data := range c.files {
 		for piece := range pieces(data) {
 			rec, err := out.Reserve(ctx)
 			if err != nil {
-				return errors.Join(fmt.Errorf("sending file %d: %w", i, err), out.Close())
+				return fmt.Errorf("sending file %d: %w", i, err)
 			}
 			rec.File, rec.N = uint32(i), uint32(copy(rec.Data[:], piece))
 			if err := out.Commit(); err != nil {
-				return errors.Join(fmt.Errorf("sending file %d: %w", i, err), out.Close())
+				return fmt.Errorf("sending file %d: %w", i, err)
 			}
 		}
 		bar.add(len(data))
 	}
-	return out.Close()
+	return nil
 }
 
 // receive takes records until the sender has closed, and tells what it got.

@@ -10,7 +10,7 @@ import (
 
 // ringRecords is the capacity of the channel of records: enough to ride out
 // the scheduler, little enough to stay in the cache.
-const ringRecords = 256
+const ringRecords = 512
 
 // shared is the transport that this module is about.
 type shared struct{}

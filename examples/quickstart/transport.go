@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"time"
@@ -40,23 +41,14 @@ type pinger interface {
 }
 
 // ping sends a number, waits until it is back, and again, at most n times and
-// not for longer than the budget. It returns the time of each trip and closes p.
-func ping(ctx context.Context, p pinger, n int, budget time.Duration, bar *progress) (trips []time.Duration, err error) {
-	defer func() { err = errors.Join(err, p.Close()) }()
-	trips = make([]time.Duration, 0, n)
+// not for longer than pingBudget. It returns the time of each trip.
+func ping(ctx context.Context, p pinger, n int, bar *progress) ([]time.Duration, error) {
+	trips := make([]time.Duration, 0, n)
 	begin := time.Now()
 	// One look at the clock a trip: the end of one is the start of the next.
-	for last := time.Duration(0); len(trips) < n && last < budget; {
-		sent := uint64(len(trips))
-		if err := p.Send(ctx, sent); err != nil {
+	for last := time.Duration(0); len(trips) < n && last < pingBudget; {
+		if err := trip(ctx, p, uint64(len(trips))); err != nil {
 			return nil, err
-		}
-		got, err := p.Recv(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if got != sent {
-			return nil, errEcho(sent, got)
 		}
 		now := time.Since(begin)
 		trips = append(trips, now-last)
@@ -66,6 +58,17 @@ func ping(ctx context.Context, p pinger, n int, budget time.Duration, bar *progr
 		}
 	}
 	return trips, nil
+}
+
+func trip(ctx context.Context, p pinger, sent uint64) error {
+	if err := p.Send(ctx, sent); err != nil {
+		return err
+	}
+	got, err := p.Recv(ctx)
+	if err == nil && got != sent {
+		err = fmt.Errorf("sent %d and got %d back", sent, got)
+	}
+	return err
 }
 
 // echo sends back what comes, until the other side closes, and counts it.

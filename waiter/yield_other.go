@@ -4,6 +4,4 @@ package waiter
 
 import "runtime"
 
-func cpus() int { return runtime.NumCPU() }
-
 func osyield() { runtime.Gosched() }

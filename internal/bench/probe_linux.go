@@ -1,0 +1,138 @@
+package bench
+
+import (
+	"os"
+	"runtime"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A page is the memory that both processes of a run share beside the channels
+// under test. Each word has two cache lines to itself.
+type page struct {
+	meet [2]line // how many meetings a side has come to
+	ball line    // one cache line back and forth
+	ways [2]line // one line each way
+	bell [2]line // futex words
+}
+
+type line struct {
+	v uint32
+	_ [124]byte
+}
+
+func mapPage(f *os.File) (*page, error) {
+	size := int(unsafe.Sizeof(page{}))
+	b, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, os.NewSyscallError("mmap", err)
+	}
+	return (*page)(unsafe.Pointer(&b[0])), nil
+}
+
+// pin ties the calling goroutine to a thread and that to a CPU: side 0 to the
+// first that this process may use, side 1 to the last.
+func pin(side int) error {
+	runtime.LockOSThread()
+	var all, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		return os.NewSyscallError("sched_getaffinity", err)
+	}
+	for cpu := range len(all) * 64 {
+		if all.IsSet(cpu) {
+			one.Zero()
+			one.Set(cpu)
+			if side == 0 {
+				break
+			}
+		}
+	}
+	return os.NewSyscallError("sched_setaffinity", unix.SchedSetaffinity(0, &one))
+}
+
+// together returns when both sides have come to the n-th meeting.
+func (p *page) together(side int, n uint32) {
+	atomic.StoreUint32(&p.meet[side].v, n)
+	for spins := 0; atomic.LoadUint32(&p.meet[1-side].v) < n; spins++ {
+		if spins > 1000 {
+			runtime.Gosched()
+		}
+	}
+}
+
+// release is an ordinary store on amd64, as in internal/word, so that the
+// probe pays no more than the library.
+func release(p *uint32, v uint32) {
+	if runtime.GOARCH == "amd64" {
+		atomic.LoadUint32(p)
+		*p = v
+		return
+	}
+	atomic.StoreUint32(p, v)
+}
+
+// oneLine bounces one cache line n times.
+func (p *page) oneLine(side, n int) {
+	w := &p.ball.v
+	for i := uint32(0); i < uint32(2*n); i += 2 {
+		if side == 0 {
+			release(w, i+1)
+		}
+		for want := i + 2 - uint32(side); atomic.LoadUint32(w) != want; {
+		}
+		if side == 1 {
+			release(w, i+2)
+		}
+	}
+}
+
+// twoLines is oneLine with a line for each way.
+func (p *page) twoLines(side, n int) {
+	out, in := &p.ways[side].v, &p.ways[1-side].v
+	for i := uint32(1); i <= uint32(n); i++ {
+		if side == 0 {
+			release(out, i)
+		}
+		for atomic.LoadUint32(in) != i {
+		}
+		if side == 1 {
+			release(out, i)
+		}
+	}
+}
+
+// futexes is a ping-pong of two bare system call loops: both sides park each
+// time.
+func (p *page) futexes(side, n int) {
+	out, in := &p.bell[side].v, &p.bell[1-side].v
+	wake := func(i uint32) {
+		atomic.StoreUint32(out, i)
+		syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(out)), 1, 1, 0, 0, 0)
+	}
+	for i := uint32(1); i <= uint32(n); i++ {
+		if side == 0 {
+			wake(i)
+		}
+		for v := atomic.LoadUint32(in); v != i; v = atomic.LoadUint32(in) {
+			syscall.Syscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(in)), 0, uintptr(v), 0, 0, 0)
+		}
+		if side == 1 {
+			wake(i)
+		}
+	}
+}
+
+func (p *page) reset() {
+	p.ball, p.ways, p.bell = line{}, [2]line{}, [2]line{}
+}
+
+// perOp runs f and returns nanoseconds per operation.
+func perOp(n int, f func()) float64 {
+	start := time.Now()
+	f()
+	return float64(time.Since(start).Nanoseconds()) / float64(n)
+}

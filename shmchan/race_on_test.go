@@ -1,0 +1,5 @@
+//go:build race
+
+package shmchan_test
+
+const raceEnabled = true

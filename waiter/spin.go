@@ -1,0 +1,86 @@
+package waiter
+
+import (
+	"context"
+	"runtime"
+	"time"
+
+	"github.com/shmkit/shm/internal/word"
+)
+
+const (
+	maxSpin   = 50 * time.Microsecond  // more than a parked round trip
+	firstSpin = 20 * time.Microsecond  // before anything was learned
+	minSpin   = time.Microsecond       // what a Sleeper that has learned to park still tries
+	yieldAt   = 10 * time.Microsecond  // of spinning: from here on other goroutines may run
+	osYield   = 100 * time.Microsecond // of spinning: from here on other processes may run
+	maxEvery  = 4096                   // see hope
+	looks     = 16                     // between two glances at the clock
+)
+
+// hope is what a Sleeper has learned of spinning: it doubles the time that it
+// spends when that pays, and halves it when it does not. How long a park lasted
+// says nothing: two processes that share one CPU park for a few microseconds
+// and never meet by spinning. So at the minimum it tries the maximum again,
+// once in a while, and ever less often.
+type hope struct {
+	budget time.Duration
+	every  int // misses at the minimum until the next try
+	misses int
+}
+
+func (h *hope) spin(ready func() bool) bool {
+	d := h.budget
+	if d == minSpin && h.misses >= h.every {
+		d = maxSpin
+	}
+	if spin(d, ready) {
+		h.budget = min(2*d, maxSpin)
+		h.every, h.misses = 1, 0
+		return true
+	}
+	h.misses++
+	if d != h.budget { // that try was in vain
+		h.every, h.misses = min(2*h.every, maxEvery), 0
+	}
+	h.budget = max(h.budget/2, minSpin)
+	return false
+}
+
+// spin looks for about d and reports whether ready was true.
+func spin(d time.Duration, ready func() bool) bool {
+	var start time.Time
+	for first := true; ; first = false {
+		for range looks {
+			if ready() {
+				return true
+			}
+			word.Pause(1)
+		}
+		if first {
+			start = time.Now()
+			continue
+		}
+		spent := time.Since(start)
+		if spent >= d {
+			return false
+		}
+		if spent >= yieldAt {
+			runtime.Gosched()
+		}
+	}
+}
+
+// spinFor looks until ready or the end of ctx.
+func spinFor(ctx context.Context, ready func() bool) error {
+	for {
+		if spin(osYield, ready) {
+			return nil
+		}
+		if err := ContextError(ctx); err != nil {
+			return err
+		}
+		runtime.Gosched()
+		osyield()
+	}
+}
