@@ -1,6 +1,7 @@
 package region
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,8 +17,9 @@ import (
 //   - NAME, and NAME.lock, are made, removed and replaced only by who holds
 //     byte 0 of the very inode that NAME.lock leads to;
 //   - NAME is complete when it appears;
-//   - a lock inode belongs to one region: the header has its number, and
-//     NAME goes first and NAME.lock after it when they go.
+//   - a lock inode belongs to one region: the header has its number, and it
+//     holds the region's identity (16 bytes); NAME goes first and NAME.lock
+//     after it when they go.
 //
 // Ownership: whoever holds the name's lock owns both directory entries.
 //
@@ -76,6 +78,7 @@ type heldName struct {
 	path  string
 	locks *ofdLocks
 	inode uint64
+	made  bool // the lock file is ours, but see undo
 }
 
 // lockPath opens or makes the lock file of path and takes the name's lock.
@@ -108,7 +111,7 @@ func tryLockPath(path string, c *Config) (*heldName, error) {
 			}
 			return nil, err
 		}
-		// Somebody else may still take the lock before us, and make the region.
+		n.made = true
 	}
 	if err != nil {
 		return nil, err
@@ -138,15 +141,36 @@ func tryLockPath(path string, c *Config) (*heldName, error) {
 // unlock lets the name go and closes the lock file.
 func (n *heldName) unlock() { n.locks.close() }
 
-// undo lets the name go, and removes the lock file if there is no region that
-// it belongs to. Who made the lock file does not matter: between making it and
-// locking it, another process may have locked it and made the region.
+// undo lets the name go, and removes a lock file that we made for nothing. That
+// we made it is not enough: before we had locked it, another process may have,
+// and made the region.
 func (n *heldName) undo() {
-	var st unix.Stat_t
-	if unix.Lstat(n.path, &st) == unix.ENOENT {
+	if n.made && !n.inUse() {
 		unix.Unlink(n.path + lockSuffix)
 	}
 	n.unlock()
+}
+
+// inUse tells whether the name leads to a region whose locks these are.
+func (n *heldName) inUse() bool {
+	fd, err := openFile(n.path)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := fstat(fd, &st); err != nil {
+		return false
+	}
+	l, err := readHeader(fd, uint64(st.Size))
+	return err == nil && n.belongs(l)
+}
+
+// belongs tells whether these are the locks of the region with this header.
+func (n *heldName) belongs(l *Layout) bool {
+	var id [17]byte
+	k, err := unix.Pread(n.locks.fd, id[:], 0)
+	return err == nil && k == len(l.ID) && [16]byte(id[:16]) == l.ID && n.inode == l.LockInode
 }
 
 // remove takes both names away. The lock file goes even if it is older than
@@ -217,7 +241,7 @@ func (n *heldName) attach(c *Config) (r *Region, err error) {
 		x.retire()
 		return nil, nil
 	}
-	if x.layout.LockInode != n.inode {
+	if !n.belongs(x.layout) {
 		return nil, fmt.Errorf("region: %s: its lock file was taken away or replaced, so nobody can tell who uses it; end its users and remove it: %w", n.path, ErrCorrupt)
 	}
 	if c.Accept != nil {
@@ -300,6 +324,9 @@ func (r *Region) drop() {
 // create makes the region and gives it the name.
 func (n *heldName) create(c *Config, l *Layout) (r *Region, err error) {
 	l.LockInode = n.inode
+	if k, err := unix.Pwrite(n.locks.fd, l.ID[:], 0); err != nil || k != len(l.ID) {
+		return nil, fmt.Errorf("region: %s: write the lock file: %w", n.path, cmp.Or(err, error(unix.ENOSPC)))
+	}
 	fd, temp, err := makeFile(n.path, c.dataMode())
 	if err != nil {
 		return nil, err
