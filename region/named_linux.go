@@ -324,9 +324,6 @@ func (r *Region) drop() {
 // create makes the region and gives it the name.
 func (n *heldName) create(c *Config, l *Layout) (r *Region, err error) {
 	l.LockInode = n.inode
-	if k, err := unix.Pwrite(n.locks.fd, l.ID[:], 0); err != nil || k != len(l.ID) {
-		return nil, fmt.Errorf("region: %s: write the lock file: %w", n.path, cmp.Or(err, error(unix.ENOSPC)))
-	}
 	fd, temp, err := makeFile(n.path, c.dataMode())
 	if err != nil {
 		return nil, err
@@ -353,6 +350,9 @@ func (n *heldName) create(c *Config, l *Layout) (r *Region, err error) {
 		if err != nil {
 			return nil, err
 		}
+	}
+	if k, err := unix.Pwrite(n.locks.fd, l.ID[:], 0); err != nil || k != len(l.ID) {
+		return nil, fmt.Errorf("region: %s: write the lock file: %w", n.path, cmp.Or(err, error(unix.ENOSPC)))
 	}
 	if err := nameFile(fd, temp, n.path); err != nil {
 		return nil, err

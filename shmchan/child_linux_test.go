@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/shmkit/shm/shmchan"
-	"github.com/shmkit/shm/waiter"
 )
 
 // A child is a running process of this binary. It answers each line with a
@@ -355,5 +354,3 @@ func stillWaits(t testing.TB, call func(ctx context.Context) error) {
 	defer cancel()
 	wantErr(t, call(ctx), context.DeadlineExceeded)
 }
-
-var _ = waiter.Park

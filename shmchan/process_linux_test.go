@@ -59,7 +59,6 @@ func TestTwoChildren(t *testing.T) {
 	r.ask("tryrecv", "EOF")
 }
 
-// A child can hand its end on as well, here back to us.
 func TestNamedInBothOrders(t *testing.T) {
 	for _, first := range []string{"child", "parent"} {
 		for _, side := range []string{"s", "r"} {

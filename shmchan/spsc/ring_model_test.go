@@ -106,11 +106,17 @@ func (s *shared) read(at unsafe.Pointer, position uint64, slow bool) {
 	}
 }
 
-// spin waits for the other end. The fence is for the explorer: a Pause after
-// loads that its own store buffer has answered waits for nothing.
-func spin() {
-	word.Fence()
-	word.Pause(1)
+// spin looks until ready reports true. The fence, after a look without one, is
+// for the explorer: Pause waits for news of the words that were looked at in
+// memory, and a load that the own store buffer answers is no such look.
+func spin(ready func() bool) {
+	for !ready() {
+		word.Fence()
+		if ready() {
+			return
+		}
+		word.Pause(1)
+	}
 }
 
 // position masks a count like the ring's own.
@@ -133,13 +139,11 @@ func (s *shared) check(p *Producer, c *Consumer, at uint64, n int) error {
 	return nil
 }
 
-// single sends n messages one at a time.
+// sendAll sends one at a time up to the n-th message.
 func (s *shared) sendAll(p *Producer, at uint64, n int, slow bool) {
 	for i := p.Position() - at; i&(1<<63-1) < uint64(n); i++ {
-		slot := p.Slot()
-		for ; slot == nil; slot = p.Slot() {
-			spin()
-		}
+		var slot unsafe.Pointer
+		spin(func() bool { slot = p.Slot(); return slot != nil })
 		s.write(slot, p.Position(), slow)
 		p.Publish()
 	}
@@ -147,10 +151,8 @@ func (s *shared) sendAll(p *Producer, at uint64, n int, slow bool) {
 
 func (s *shared) recvAll(c *Consumer, at uint64, n int, slow bool) {
 	for i := c.Position() - at; i&(1<<63-1) < uint64(n); i++ {
-		slot := c.Slot()
-		for ; slot == nil; slot = c.Slot() {
-			spin()
-		}
+		var slot unsafe.Pointer
+		spin(func() bool { slot = c.Slot(); return slot != nil })
 		s.read(slot, c.Position(), slow)
 		c.Release()
 	}
@@ -158,13 +160,10 @@ func (s *shared) recvAll(c *Consumer, at uint64, n int, slow bool) {
 
 func (s *shared) sendBatches(p *Producer, n, batch int) {
 	for sent := 0; sent < n; {
-		room := p.Room(min(batch, n-sent))
-		if room == 0 {
-			spin()
-			continue
-		}
+		room := 0
+		spin(func() bool { room = p.Room(min(batch, n-sent)); return room > 0 })
 		for i := range room {
-			s.write(p.SlotAt(i), p.Position()+uint64(i)&(1<<63-1), false)
+			s.write(p.SlotAt(i), position(p.Position(), i), false)
 			p.PublishAt(i)
 		}
 		p.Advance(room)
@@ -174,13 +173,10 @@ func (s *shared) sendBatches(p *Producer, n, batch int) {
 
 func (s *shared) recvBatches(c *Consumer, n, batch int) {
 	for taken := 0; taken < n; {
-		ready := c.Ready(min(batch, n-taken))
-		if ready == 0 {
-			spin()
-			continue
-		}
+		ready := 0
+		spin(func() bool { ready = c.Ready(min(batch, n-taken)); return ready > 0 })
 		for i := range ready {
-			s.read(c.SlotAt(i), (c.Position()+uint64(i))&(1<<63-1), false)
+			s.read(c.SlotAt(i), position(c.Position(), i), false)
 			c.ReleaseAt(i)
 		}
 		c.Advance(ready)
