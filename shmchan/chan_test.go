@@ -18,14 +18,14 @@ func TestMessagesComeInOrder(t *testing.T) {
 			ctx := within(t)
 			tx, rx := pair[int](t, o.cap(c))
 			sent := goes(func() error {
-				for i := range n(5000) {
+				for i := range n(2000) {
 					if err := tx.Send(ctx, i); err != nil {
 						return err
 					}
 				}
 				return tx.Close()
 			})
-			for i := range n(5000) {
+			for i := range n(2000) {
 				if v, err := rx.Recv(ctx); v != i || err != nil {
 					t.Fatalf("capacity %d: message %d: %d, %v", c, i, v, err)
 				}

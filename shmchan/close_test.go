@@ -309,3 +309,25 @@ func TestCloseWithinARangeLoop(t *testing.T) {
 		}
 	})
 }
+
+func TestCloseEndsABlockedWaitPeer(t *testing.T) {
+	onEach(t, func(t *testing.T, o options) {
+		for round := range n(20) {
+			tx, rx := pair[int](t, o)
+			must(t, rx.Detach()) // so there is nobody
+			var done []<-chan error
+			for range 3 {
+				done = append(done, goes(func() error { return tx.WaitPeer(bg) }))
+			}
+			doze()
+			if round%2 == 0 {
+				must(t, tx.Close())
+			} else {
+				must(t, tx.Detach())
+			}
+			for _, d := range done {
+				wantErr(t, result(t, d), shmchan.ErrClosed)
+			}
+		}
+	})
+}

@@ -18,7 +18,8 @@
 // T has no pointers at any depth: no string, slice, map, func, interface or
 // chan, no uintptr, nothing of package sync. Anything else gives ErrType with
 // the path of the field. Both sides must have the same layout of T, else
-// ErrMismatch shows both.
+// ErrMismatch shows both. T is smaller than 64 KiB, as what a chan carries is
+// (see Chan): the compiler refuses a larger one.
 //
 // # When a process dies
 //

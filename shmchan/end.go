@@ -33,7 +33,8 @@ import (
 type end struct {
 	use    word.U32
 	gone   word.U32
-	fences bool
+	free   uint32       // the use that quick accepts: idle, or none if each call fences
+	fences bool         // each call fences
 	wake   waiter.Waker // the peer
 
 	reg   *region.Region
@@ -44,6 +45,7 @@ type end struct {
 	seen region.State // of the peer, when a call last looked
 	mark uint64       // position when a call last waited
 	told word.U32     // how many deaths of the peer were told
+	born uint32       // how many there were when we attached
 
 	life   sync.Mutex // one shutdown at a time
 	mu     sync.Mutex
@@ -57,16 +59,20 @@ const (
 	idle = iota
 	working
 	leased
+	never
 )
 
 func (e *end) init(r *region.Region, role int, p *plan) {
 	e.reg, e.role, e.await = r, role, p.successor
-	e.fences = word.NeedsFence && !word.RegisterMembarrier()
+	if word.NeedsFence && !word.RegisterMembarrier() {
+		e.fences, e.free = true, never
+	}
 	e.sleep = waiter.NewSleeper(event(r, role), p.wait)
 	e.wake = waiter.NewWaker(event(r, e.peer()))
 	e.idle = sync.NewCond(&e.mu)
 	e.stop = make(chan struct{})
 	st := r.Probe(e.peer())
+	e.born = st.Deaths
 	e.told.Store(st.Deaths)
 	if st.Phase == region.Dead {
 		e.told.Store(st.Deaths - 1) // one that nobody here was told of
@@ -81,6 +87,34 @@ func (e *end) peer() int { return roles - 1 - e.role }
 
 // kickPeer makes a parked peer look at our state. The region is still mapped.
 func (e *end) kickPeer() { event(e.reg, e.peer()).Kick() }
+
+// quick is enter where it inlines: for an idle endpoint that needs no fence. If
+// it reports false, nothing has begun, and enter is to be asked.
+func (e *end) quick() bool {
+	if e.use.Load() != e.free {
+		return false
+	}
+	e.use.StoreRelease(working)
+	if e.gone.Load() == 0 { // pairs with the store in shutdown
+		return true
+	}
+	e.use.StoreRelease(idle)
+	return false
+}
+
+// again is quick for the call that ends a lease. If it reports false, resume is
+// to be asked.
+func (e *end) again() bool {
+	if e.use.Load() != leased || e.fences {
+		return false
+	}
+	e.use.StoreRelease(working)
+	if e.gone.Load() == 0 { // pairs with the store in shutdown
+		return true
+	}
+	e.use.StoreRelease(leased)
+	return false
+}
 
 // enter begins a call of the owning goroutine. If it reports false, refused
 // tells why.
@@ -160,12 +194,13 @@ func (e *end) look() (st region.State, err error) {
 	return st, nil
 }
 
-// death returns ErrPeerDied if st has a death that was not told yet.
+// death returns ErrPeerDied if st has a death that was not told yet. Any
+// goroutine may call it.
 func (e *end) death(st region.State) error {
-	if e.await || st.Deaths == e.told.Load() {
+	told := e.told.Load()
+	if e.await || st.Deaths == told || !e.told.CompareAndSwap(told, st.Deaths) {
 		return nil
 	}
-	e.told.Store(st.Deaths)
 	return fmt.Errorf("shmchan: the %s, process %d, ended without Close; what it sent is still here, and a successor may attach: %w",
 		roleNames[e.peer()], st.PID, ErrPeerDied)
 }
@@ -208,6 +243,9 @@ func (e *end) waitPeer(ctx context.Context) error {
 			err = errRemoved
 		case st.Phase == region.Closed:
 			err = fmt.Errorf("shmchan: the %s has closed: %w", roleNames[e.peer()], ErrClosed)
+		case st.Phase == region.Dead && st.Deaths != e.born:
+			err = e.death(st) // one that came after us: nobody may ever come in its place
+			return err != nil
 		case st.Phase != region.Attached:
 			return false
 		}

@@ -402,7 +402,7 @@ func TestAgainstTheModel(t *testing.T) {
 	}
 	for name, setup := range kinds {
 		t.Run(name, func(t *testing.T) {
-			for i := range n(240) {
+			for i := range n(160) {
 				c := 1 << (i % 4)
 				seed := rand.Uint64()
 				r := &rig{rnd: rand.New(rand.NewPCG(seed, 0))}

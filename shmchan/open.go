@@ -38,27 +38,50 @@ func (p *plan) accept(r *region.Region, role int) (region.Verdict, error) {
 	live := false
 	for i := range min(roles, r.Roles()) {
 		states[i] = r.Probe(i)
-		live = live || states[i].Phase == region.Attached || states[i].Phase == region.Transit
+		live = live || holds(states[i])
 	}
 	if r.Roles() != roles {
 		return region.Keep, mismatch
 	}
-	n, err := pending(r)
-	if err != nil {
-		return region.Keep, fmt.Errorf("shmchan: %w", err)
-	}
 	sender, receiver := states[roleSender].Phase, states[roleReceiver].Phase
-	over := receiver == region.Closed || n == 0 // nobody will ever receive what is there
+	if !live {
+		n, err := pending(r)
+		if err != nil {
+			return region.Keep, fmt.Errorf("shmchan: %w", err)
+		}
+		if receiver == region.Closed || n == 0 { // nobody will ever receive what is there
+			return region.Remake, nil
+		}
+	}
 	switch {
-	case !live && over:
-		return region.Remake, nil
 	case receiver == region.Closed, sender == region.Closed && role == roleSender:
 		return region.Keep, fmt.Errorf("shmchan: the channel is closed, and its other end or messages are still there: %w", ErrClosed)
+	}
+	if mismatch == nil && !holds(states[role]) {
+		mismatch = sound(r, role) // before the role is claimed, so that the peer sees no death
 	}
 	return region.Keep, mismatch
 }
 
-// pending counts the messages in the channel by a scan.
+// holds tells whether a living process has or carries the role.
+func holds(s region.State) bool { return s.Phase == region.Attached || s.Phase == region.Transit }
+
+// sound tells whether one end of the ring can be attached. Nobody is at work
+// there.
+func sound(r *region.Region, role int) (err error) {
+	if role == roleSender {
+		_, err = spsc.ProducerIn(r)
+	} else {
+		_, err = spsc.ConsumerIn(r)
+	}
+	if err != nil {
+		err = fmt.Errorf("shmchan: %w", err)
+	}
+	return err
+}
+
+// pending counts the messages in the channel by a scan, which is right while
+// neither end is at work.
 func pending(r *region.Region) (int, error) {
 	p, err := spsc.ProducerIn(r)
 	if err != nil {
@@ -80,14 +103,17 @@ func pairEnds(p *plan) (s, r *region.Region, err error) {
 	if p.heap {
 		create = region.Heap
 	}
-	s, err = create(p.config())
+	base, err := create(p.config())
 	if err != nil {
 		return nil, nil, fmt.Errorf("shmchan: pair: %w", err)
 	}
-	if err = s.Claim(roleSender); err == nil {
-		r, err = s.Attach(roleReceiver)
+	// Neither end keeps what memfd_create returned: since Linux 6.14 nobody is
+	// notified when that is closed, so a death of its holder would go unseen.
+	defer base.Unmap()
+	if s, err = base.Attach(roleSender); err != nil {
+		return nil, nil, fmt.Errorf("shmchan: pair: %w", err)
 	}
-	if err != nil {
+	if r, err = base.Attach(roleReceiver); err != nil {
 		s.Unmap()
 		return nil, nil, fmt.Errorf("shmchan: pair: %w", err)
 	}
@@ -102,7 +128,12 @@ func endFromFile(f *os.File, role int, p *plan) (*region.Region, error) {
 	if p.heap {
 		return nil, errHeap
 	}
-	r, err := region.FromFile(f, role, p.check)
+	r, err := region.FromFile(f, role, func(r *region.Region) error {
+		if r.Retired() {
+			return errRemoved
+		}
+		return p.check(r)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("shmchan: %s from file: %w", roleNames[role], err)
 	}
@@ -110,15 +141,18 @@ func endFromFile(f *os.File, role int, p *plan) (*region.Region, error) {
 }
 
 // Remove takes the name of a channel away, also of one that is corrupt.
-// Whoever is attached gets ErrClosed from then on; what was not received is
-// lost. Whoever opens the name next makes a new channel. A name that is not
-// there gives fs.ErrNotExist. Remove may be called from any process that is
-// allowed to unlink the file.
+// Whoever is attached gets ErrClosed from then on, a receiver when it has taken
+// what is there (which may be a message whose Send gave ErrClosed). Whoever
+// opens the name next makes a new channel. A name that is not there gives
+// fs.ErrNotExist. Remove may be called from any process that is allowed to
+// unlink the file.
 func Remove(name string) error {
 	err := region.Remove(name, func(r *region.Region) {
 		if _, size, _, ok := r.Section(region.KindEvents); ok && size >= roles*waiter.Size {
 			for role := range roles {
-				event(r, role).Kick()
+				e := event(r, role)
+				waiter.NewSleeper(e, waiter.Park).Over() // a sender that finds room looks at nothing else
+				e.Kick()
 			}
 		}
 	})

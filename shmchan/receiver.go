@@ -7,7 +7,9 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"unsafe"
 
+	"github.com/shmkit/shm/shmchan/spsc"
 	"github.com/shmkit/shm/waiter"
 )
 
@@ -41,23 +43,44 @@ func newReceiver[T any](e *recvEnd) *Receiver[T] {
 // cause) if ctx ends while it waits; ErrCorrupt. With an error nothing was
 // taken. A sender that has not come yet is waited for.
 func (r *Receiver[T]) Recv(ctx context.Context) (v T, err error) {
-	if ctx == nil {
-		return v, errContext
-	}
 	e := r.e
-	if !e.enter() {
-		return v, e.refused()
+	if ctx == nil || !e.quick() {
+		return r.recv(ctx)
 	}
 	slot := e.ring.Slot()
 	if slot == nil {
-		slot, err = e.slot(ctx)
-		runtime.KeepAlive(r)
-		if err != nil {
-			return v, err
-		}
+		return r.recvFrom(ctx)
 	}
 	v = *(*T)(slot)
-	e.release()
+	e.ring.Release()
+	if !e.wake.Quiet() {
+		e.announce()
+		return v, nil
+	}
+	e.leave()
+	return v, nil
+}
+
+// recv is Recv without the shortcut.
+func (r *Receiver[T]) recv(ctx context.Context) (v T, err error) {
+	if ctx == nil {
+		return v, errContext
+	}
+	if !r.e.enter() {
+		return v, r.e.refused()
+	}
+	return r.recvFrom(ctx)
+}
+
+// recvFrom is the rest of recv, after the call has begun.
+func (r *Receiver[T]) recvFrom(ctx context.Context) (v T, err error) {
+	slot, err := r.e.slot(ctx)
+	runtime.KeepAlive(r)
+	if err != nil {
+		return v, err
+	}
+	v = *(*T)(slot)
+	r.e.release()
 	return v, nil
 }
 
@@ -100,13 +123,20 @@ func (r *Receiver[T]) RecvBatch(ctx context.Context, buf []T) (n int, err error)
 			if err != nil {
 				return 0, err
 			}
-			n = e.ring.Ready(len(buf))
+			n = max(1, e.ring.Ready(len(buf))) // 1 was seen, whatever a peer does to it meanwhile
 		}
-		for i := range buf[:n] {
-			buf[i] = *(*T)(e.ring.SlotAt(i))
-			e.ring.ReleaseAt(i)
+		for done := 0; done < n; {
+			slot, stamp, k := e.ring.Run(n - done)
+			stride := e.ring.Stride()
+			out := buf[done : done+k]
+			for i := range out {
+				out[i] = *(*T)(spsc.Message(slot))
+				e.ring.Take(slot, stamp)
+				slot, stamp = unsafe.Add(slot, stride), stamp+2
+			}
+			e.ring.Advance(k)
+			done += k
 		}
-		e.ring.Advance(n)
 		e.wake.Notify()
 	}
 	e.leave()
@@ -120,7 +150,15 @@ func (r *Receiver[T]) RecvBatch(ctx context.Context, buf []T) (n int, err error)
 // closed or collected meanwhile, and must not be used after. It points into
 // memory that the sender can write to.
 func (r *Receiver[T]) Peek(ctx context.Context) (*T, error) {
-	slot, err := r.e.peek(ctx)
+	e := r.e
+	if ctx != nil && e.quick() {
+		if slot := e.ring.Slot(); slot != nil {
+			e.use.StoreRelease(leased)
+			return (*T)(slot), nil
+		}
+		e.leave()
+	}
+	slot, err := e.peek(ctx)
 	runtime.KeepAlive(r)
 	return (*T)(slot), err
 }
@@ -128,7 +166,19 @@ func (r *Receiver[T]) Peek(ctx context.Context) (*T, error) {
 // Release takes the message that Peek returned out of the channel. It never
 // blocks. Without a Peek it gives fs.ErrInvalid; after Close or Detach
 // ErrClosed, and the message was not taken.
-func (r *Receiver[T]) Release() error { return r.e.releaseLease() }
+func (r *Receiver[T]) Release() error {
+	e := r.e
+	if !e.again() {
+		return e.releaseLease()
+	}
+	e.ring.Release()
+	if !e.wake.Quiet() {
+		e.announce()
+		return nil
+	}
+	e.leave()
+	return nil
+}
 
 // All returns the messages for a range loop, which ends when the sender has
 // closed. Any other error, those of Recv, comes as the last pair, with a zero
@@ -221,7 +271,8 @@ func (r *Receiver[T]) Err() error {
 }
 
 // WaitPeer waits until a sender is attached. It gives ErrClosed if either side
-// is closed, or ctx's error. Any goroutine may call it.
+// is closed, ErrPeerDied if the sender dies meanwhile (or the descriptor that
+// carries its role is lost), or ctx's error. Any goroutine may call it.
 func (r *Receiver[T]) WaitPeer(ctx context.Context) error {
 	defer runtime.KeepAlive(r)
 	return r.e.waitPeer(ctx)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"unsafe"
 
+	"github.com/shmkit/shm/internal/word"
 	"github.com/shmkit/shm/region"
 	"github.com/shmkit/shm/shmchan/spsc"
 )
@@ -30,21 +31,35 @@ func newRecvEnd(r *region.Region, p *plan) (*recvEnd, error) {
 // release takes the message in the slot out of the channel and ends the call.
 func (e *recvEnd) release() {
 	e.ring.Release()
+	e.announce()
+}
+
+// announce wakes the sender and ends the call.
+func (e *recvEnd) announce() {
 	e.wake.Notify()
 	e.leave()
 }
 
 // slot waits for a message. The call has begun; after an error it has ended.
 func (e *recvEnd) slot(ctx context.Context) (unsafe.Pointer, error) {
+	if s := e.ring.Slot(); s != nil {
+		return s, nil
+	}
+	streaming := e.ring.Position()-e.mark > streak
+	e.mark = e.ring.Position()
+	for range e.sleep.Looks(streaming) {
+		if s := e.ring.Slot(); s != nil {
+			return s, nil
+		}
+		word.Pause(1)
+	}
 	for {
 		if s := e.ring.Slot(); s != nil {
 			return s, nil
 		}
 		err := e.empty()
 		if err == nil {
-			streaming := e.ring.Position()-e.mark > streak
 			err = e.sleep.Wait(ctx, streaming, e.stir)
-			e.mark = e.ring.Position()
 		}
 		if err != nil {
 			e.leave()
@@ -93,7 +108,7 @@ func (e *recvEnd) peek(ctx context.Context) (unsafe.Pointer, error) {
 		return nil, errContext
 	}
 	if e.use.Load() == leased && e.gone.Load() == 0 {
-		return e.ring.Slot(), nil
+		return e.ring.Held(), nil // whatever the peer has done to its sequence
 	}
 	if !e.enter() {
 		return nil, e.refused()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"unsafe"
 
+	"github.com/shmkit/shm/internal/word"
 	"github.com/shmkit/shm/region"
 	"github.com/shmkit/shm/shmchan/spsc"
 )
@@ -27,28 +28,53 @@ func newSendEnd(r *region.Region, p *plan) (*sendEnd, error) {
 	return e, nil
 }
 
-// commit publishes the message in the slot and ends the call.
-func (e *sendEnd) commit() error {
+// announce publishes the message in the slot, wakes the receiver, and ends the
+// call. A receiver that closes at this moment may have taken the message or not.
+func (e *sendEnd) announce() {
 	e.ring.Publish()
-	open := e.wake.Notify()
+	if !e.wake.Quiet() {
+		e.wake.Notify()
+	}
 	e.leave()
-	if !open {
+}
+
+// commit ends a lease: the call has begun.
+func (e *sendEnd) commit() error {
+	if e.wake.Over() {
+		e.leave()
 		return ErrClosed
 	}
+	e.announce()
 	return nil
 }
 
 // slot waits for room. The call has begun; after an error it has ended.
 func (e *sendEnd) slot(ctx context.Context) (unsafe.Pointer, error) {
+	if e.wake.Over() {
+		e.leave()
+		return nil, ErrClosed
+	}
+	if s := e.ring.Slot(); s != nil {
+		return s, nil
+	}
+	streaming := e.ring.Position()-e.mark > streak
+	e.mark = e.ring.Position()
+	for range e.sleep.Looks(streaming) {
+		if s := e.ring.Slot(); s != nil {
+			return s, nil
+		}
+		word.Pause(1)
+	}
 	for {
 		if s := e.ring.Slot(); s != nil {
 			return s, nil
 		}
 		err := e.full()
 		if err == nil {
-			streaming := e.ring.Position()-e.mark > streak
 			err = e.sleep.Wait(ctx, streaming, e.stir)
-			e.mark = e.ring.Position()
+			if streaming {
+				e.sleep.Yield() // where both share a CPU, let the receiver make room for more than one
+			}
 		}
 		if err != nil {
 			e.leave()
@@ -80,6 +106,10 @@ func (e *sendEnd) full() error {
 
 // try is slot without waiting.
 func (e *sendEnd) try() (unsafe.Pointer, error) {
+	if e.wake.Over() {
+		e.leave()
+		return nil, ErrClosed
+	}
 	if s := e.ring.Slot(); s != nil {
 		return s, nil
 	}
@@ -101,7 +131,7 @@ func (e *sendEnd) reserve(ctx context.Context) (unsafe.Pointer, error) {
 		return nil, errContext
 	}
 	if e.use.Load() == leased && e.gone.Load() == 0 {
-		return e.ring.Slot(), nil
+		return e.ring.Held(), nil // whatever the peer has done to its sequence
 	}
 	if !e.enter() {
 		return nil, e.refused()

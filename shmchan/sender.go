@@ -4,7 +4,9 @@ import (
 	"context"
 	"os"
 	"runtime"
+	"unsafe"
 
+	"github.com/shmkit/shm/shmchan/spsc"
 	"github.com/shmkit/shm/waiter"
 )
 
@@ -37,24 +39,44 @@ func newSender[T any](e *sendEnd) *Sender[T] {
 //
 // Send synchronizes before the Recv that returns v.
 func (s *Sender[T]) Send(ctx context.Context, v T) error {
+	e := s.e
+	if ctx == nil || !e.quick() {
+		return s.send(ctx, v)
+	}
+	slot := e.ring.Slot()
+	if slot == nil || e.wake.Over() {
+		return s.sendInto(ctx, v)
+	}
+	*(*T)(slot) = v
+	e.ring.Publish()
+	if !e.wake.Quiet() {
+		e.wake.Notify()
+	}
+	e.leave()
+	return nil
+}
+
+// send is Send without the shortcut.
+func (s *Sender[T]) send(ctx context.Context, v T) error {
 	if ctx == nil {
 		return errContext
 	}
-	e := s.e
-	if !e.enter() {
-		return e.refused()
+	if !s.e.enter() {
+		return s.e.refused()
 	}
-	slot := e.ring.Slot()
-	if slot == nil {
-		var err error
-		slot, err = e.slot(ctx)
-		runtime.KeepAlive(s)
-		if err != nil {
-			return err
-		}
+	return s.sendInto(ctx, v)
+}
+
+// sendInto is the rest of send, after the call has begun.
+func (s *Sender[T]) sendInto(ctx context.Context, v T) error {
+	slot, err := s.e.slot(ctx)
+	runtime.KeepAlive(s)
+	if err != nil {
+		return err
 	}
 	*(*T)(slot) = v
-	return e.commit()
+	s.e.announce()
+	return nil
 }
 
 // TrySend is Send that does not wait: it gives ErrFull when there is no room.
@@ -69,7 +91,8 @@ func (s *Sender[T]) TrySend(v T) error {
 		return err
 	}
 	*(*T)(slot) = v
-	return e.commit()
+	e.announce()
+	return nil
 }
 
 // SendBatch sends all of vs, in order, and waits while the channel is full. It
@@ -88,7 +111,7 @@ func (s *Sender[T]) SendBatch(ctx context.Context, vs []T) (n int, err error) {
 	}
 	for n < len(vs) {
 		room := e.ring.Room(len(vs) - n)
-		if room == 0 {
+		if room == 0 || e.wake.Over() {
 			_, err = e.slot(ctx)
 			runtime.KeepAlive(s)
 			if err != nil {
@@ -96,15 +119,15 @@ func (s *Sender[T]) SendBatch(ctx context.Context, vs []T) (n int, err error) {
 			}
 			continue
 		}
-		for i, v := range vs[n : n+room] {
-			*(*T)(e.ring.SlotAt(i)) = v
-			e.ring.PublishAt(i)
+		slot, stamp, room := e.ring.Run(room)
+		stride := e.ring.Stride()
+		for i := range vs[n : n+room] {
+			*(*T)(spsc.Message(slot)) = vs[n+i] // not by way of a variable: that is one more copy
+			e.ring.Put(slot, stamp)
+			slot, stamp = unsafe.Add(slot, stride), stamp+2
 		}
 		e.ring.Advance(room)
-		if !e.wake.Notify() {
-			err = ErrClosed // as for Send: nobody receives these
-			break
-		}
+		e.wake.Notify()
 		n += room
 	}
 	e.leave()
@@ -117,7 +140,15 @@ func (s *Sender[T]) SendBatch(ctx context.Context, vs []T) (n int, err error) {
 // other sends give ErrBusy. The pointer stays valid until Commit, whatever is
 // closed or collected meanwhile, and must not be used after.
 func (s *Sender[T]) Reserve(ctx context.Context) (*T, error) {
-	slot, err := s.e.reserve(ctx)
+	e := s.e
+	if ctx != nil && e.quick() {
+		if slot := e.ring.Slot(); slot != nil && !e.wake.Over() {
+			e.use.StoreRelease(leased)
+			return (*T)(slot), nil
+		}
+		e.leave()
+	}
+	slot, err := e.reserve(ctx)
 	runtime.KeepAlive(s)
 	return (*T)(slot), err
 }
@@ -125,7 +156,13 @@ func (s *Sender[T]) Reserve(ctx context.Context) (*T, error) {
 // Commit publishes what Reserve returned. It never blocks. Without a Reserve
 // it gives fs.ErrInvalid; after Close or Detach, or if the receiver has closed,
 // ErrClosed.
-func (s *Sender[T]) Commit() error { return s.e.commitLease() }
+func (s *Sender[T]) Commit() error {
+	e := s.e
+	if !e.again() {
+		return e.commitLease()
+	}
+	return e.commit()
+}
 
 // Ready returns a channel for select. There is a token in it while a send
 // could succeed or the receiver's state makes it return at once. Tokens may be
@@ -134,8 +171,9 @@ func (s *Sender[T]) Commit() error { return s.e.commitLease() }
 // with the endpoint. Any goroutine may call it.
 func (s *Sender[T]) Ready() <-chan struct{} { return s.e.readyChan(s.e.canProceed) }
 
-// WaitPeer waits until a receiver is attached. It gives ErrClosed if either
-// side is closed, or ctx's error. Any goroutine may call it.
+// WaitPeer waits until a receiver is attached. It gives ErrClosed if either side
+// is closed, ErrPeerDied if the receiver dies meanwhile (or the descriptor that
+// carries its role is lost), or ctx's error. Any goroutine may call it.
 func (s *Sender[T]) WaitPeer(ctx context.Context) error {
 	defer runtime.KeepAlive(s)
 	return s.e.waitPeer(ctx)

@@ -93,18 +93,20 @@ func sleeperDies(n uint32, between func(*Sleeper) func(uint32)) func(*modelcheck
 func TestModelPublisherDies(t *testing.T) {
 	each(func(cfg modelcheck.Config, name string) {
 		modelcheck.Check(t, "publisher dies, "+name, modelcheck.Sweep(cfg, "publisher", publisherDies(2, false, nil)))
-		modelcheck.Check(t, "publisher stops, "+name, modelcheck.SweepStop(cfg, "publisher", setup{n: 2, between: switching}.world))
+		modelcheck.Check(t, "publisher stops, "+name, modelcheck.SweepStop(cfg, "publisher", setup{n: 2}.world))
 		modelcheck.Check(t, "publisher dies, successor, "+name, modelcheck.Sweep(cfg, "publisher", publisherDies(1, true, nil)))
-		cfg.MaxExecutions = upTo(1000, 1_000_000) // for each step
+		cfg.MaxExecutions = upTo(600, 100_000) // for each step
+		modelcheck.Check(t, "publisher stops, switching, "+name, modelcheck.SweepStop(cfg, "publisher", setup{n: 2, between: switching}.world))
 		modelcheck.Check(t, "publisher dies, switching, "+name, modelcheck.Sweep(cfg, "publisher", publisherDies(2, true, switching)))
 	})
 }
 
 func TestModelSleeperDies(t *testing.T) {
 	each(func(cfg modelcheck.Config, name string) {
-		modelcheck.Check(t, "sleeper stops, "+name, modelcheck.SweepStop(cfg, "sleeper", setup{n: 2, between: switching}.world))
+		modelcheck.Check(t, "sleeper stops, "+name, modelcheck.SweepStop(cfg, "sleeper", setup{n: 2}.world))
 		modelcheck.Check(t, "sleeper dies, "+name, modelcheck.Sweep(cfg, "sleeper", sleeperDies(1, nil)))
-		cfg.MaxExecutions = upTo(1000, 1_000_000) // for each step
+		cfg.MaxExecutions = upTo(600, 100_000) // for each step
+		modelcheck.Check(t, "sleeper stops, switching, "+name, modelcheck.SweepStop(cfg, "sleeper", setup{n: 2, between: switching}.world))
 		modelcheck.Check(t, "sleeper dies, switching, "+name, modelcheck.Sweep(cfg, "sleeper", sleeperDies(2, switching)))
 	})
 }
@@ -113,7 +115,7 @@ func TestModelSleeperDies(t *testing.T) {
 // successor for each.
 func TestModelBothDie(t *testing.T) {
 	each(func(cfg modelcheck.Config, name string) {
-		cfg.MaxExecutions = upTo(200, 20_000) // for each pair of steps
+		cfg.MaxExecutions = upTo(200, 10_000) // for each pair of steps
 		modelcheck.Check(t, "both die, "+name, modelcheck.SweepPair(cfg, "publisher", "sleeper", func(w *modelcheck.World) {
 			const n = 1
 			c := modelcheck.Alloc[cell](w, "c")
@@ -276,8 +278,8 @@ func TestModelSeededBugs(t *testing.T) {
 		{"seq read after the look", sc, bugWorld(bug{lateRead: true}, 1, 0, 0, true, false), false, 5},
 		{"no fence between publish and flag", tso, bugWorld(bug{noFence: true}, 1, 0, 0, true, false), false, 1},
 		{"recovery asks the flag", sc, bugWorld(bug{timid: true}, 1, 0, 0, true, true), true, 32},
-		{"cancel without Kick", sc, bugWorld(bug{noKick: true}, 0, 0, 0, true, false), false, 0},
-		{"a wish counts before its answer", tso, bugWorld(bug{blindAck: true, wishes: true}, 1, 0, 0, true, false), false, 0},
+		{"cancel without Kick", sc, bugWorld(bug{noKick: true}, 0, 0, 0, true, false), false, 1},
+		{"a wish counts before its answer", tso, bugWorld(bug{blindAck: true, wishes: true}, 1, 0, 0, true, false), false, 1},
 		{"answer without the store's fence", tso, bugWorld(bug{weakAck: true}, 1, acked, acked, false, false), false, 1},
 		{"successor follows the old mode", tso, bugWorld(bug{quietCursor: true}, 1, acked, acked, false, false), false, 1},
 	} {

@@ -20,10 +20,12 @@ type Sleeper struct {
 	policy Policy
 
 	// Of the goroutine in Wait.
-	hope    hope // how long to spin: learned
-	single  bool // this process has one CPU only
-	parks   uint // since the last look at the habit
-	quickly uint // of those, the ones after few messages
+	hope    hope   // how long to spin: learned
+	single  bool   // this process has one CPU only
+	slip    uint32 // pauses
+	parked  bool   // in the last Wait
+	parks   uint   // since the last look at the habit
+	quickly uint   // of those, the ones after few messages
 	ctx     watched
 
 	mode sync.Mutex // guards the wish in the flag
@@ -48,7 +50,25 @@ const (
 func NewSleeper(e *Event, p Policy) *Sleeper {
 	word.RegisterMembarrier()
 	setOver(e, false)
-	return &Sleeper{ev: e, policy: p, hope: hope{budget: firstSpin, every: 1}, single: alone()}
+	return &Sleeper{ev: e, policy: p, hope: hope{budget: firstSpin, every: 1}, single: alone(), slip: pauses(slipTime)}
+}
+
+// Looks returns how often the caller is to look for itself, pausing in between,
+// before it calls Wait: looks that inline, for the shortest way from a message
+// to its receiver.
+//
+// streaming says that much went through since the last wait. Then the other
+// side is at work right behind us, and Looks first lets a moment pass, so that
+// it gets ahead and the two do not fight for the same cache line message by
+// message ("temporal slipping" in FastForward).
+func (s *Sleeper) Looks(streaming bool) int {
+	if s.single || s.policy == Park {
+		return 0
+	}
+	if streaming {
+		word.Pause(s.slip)
+	}
+	return firstLooks
 }
 
 // Wait waits until ready reports true, and returns nil then; or until ctx is
@@ -56,21 +76,13 @@ func NewSleeper(e *Event, p Policy) *Sleeper {
 // from the calling goroutine only, and must be cheap. If ready is true and ctx
 // is done at once, Wait returns nil.
 //
-// streaming says that much went through since the last Wait. Then the other
-// side is at work right behind us, and a moment's patience here lets it get
-// ahead, so that the two do not fight for the same cache line message by
-// message.
+// streaming says that much went through since the last Wait.
 //
 // A call that does not park makes no system call and does not look at ctx.
 func (s *Sleeper) Wait(ctx context.Context, streaming bool, ready func() bool) error {
+	s.parked = false
 	if ready() {
 		return nil
-	}
-	if streaming && !s.single && s.policy != Park {
-		word.Pause(pauses(slipTime)) // "temporal slipping" of FastForward
-		if ready() {
-			return nil
-		}
 	}
 	if s.policy == Spin {
 		return spinFor(ctx, ready)
@@ -79,9 +91,17 @@ func (s *Sleeper) Wait(ctx context.Context, streaming bool, ready func() bool) e
 		return nil
 	}
 	s.watch(ctx)
+	s.parked = true
 	err := s.park(ctx, ready)
 	s.habit(streaming)
 	return err
+}
+
+// Yield lets another process have the CPU if the last Wait parked.
+func (s *Sleeper) Yield() {
+	if s.parked {
+		osyield()
+	}
 }
 
 // Await is Wait for any goroutine: it parks at once and learns nothing.

@@ -9,13 +9,14 @@ import (
 )
 
 const (
-	maxSpin   = 50 * time.Microsecond  // more than a parked round trip
-	firstSpin = 20 * time.Microsecond  // before anything was learned
-	minSpin   = time.Microsecond       // what a Sleeper that has learned to park still tries
-	yieldAt   = 10 * time.Microsecond  // of spinning: from here on other goroutines may run
-	osYield   = 100 * time.Microsecond // of spinning: from here on other processes may run
-	maxEvery  = 4096                   // see hope
-	looks     = 16                     // between two glances at the clock
+	maxSpin    = 50 * time.Microsecond  // more than a parked round trip
+	firstSpin  = 20 * time.Microsecond  // before anything was learned
+	minSpin    = time.Microsecond       // what a Sleeper that has learned to park still tries
+	yieldAt    = 10 * time.Microsecond  // of spinning: from here on other goroutines may run
+	osYield    = 100 * time.Microsecond // of spinning: from here on other processes may run
+	maxEvery   = 4096                   // see hope
+	looks      = 16                     // between two glances at the clock
+	firstLooks = 64                     // a microsecond or so
 )
 
 // hope is what a Sleeper has learned of spinning: it doubles the time that it

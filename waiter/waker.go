@@ -35,6 +35,15 @@ func (w *Waker) Notify() bool {
 	return true
 }
 
+// Quiet is Notify where it inlines: it reports true if there is nothing to do
+// after a publish. If not, call Notify.
+func (w *Waker) Quiet() bool {
+	return !w.fences && w.ev.flag.Load() == w.quiet // pairs with the compare-and-swap in (*Event).raise
+}
+
+// Over tells whether the sleeping side has said that it is over.
+func (w *Waker) Over() bool { return w.ev.flag.Load()&over != 0 }
+
 func (w *Waker) notify() bool {
 	f := w.ev.flag.Load()
 	if f&wish != w.quiet {

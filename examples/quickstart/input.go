@@ -47,12 +47,12 @@ func load(in string, bar *progress) (*corpus, error) {
 		}
 		f, err := os.Open(path)
 		if err != nil {
-			return err
+			return unreadable(err)
 		}
 		defer f.Close()
 		return c.read(f, bar)
 	}); err != nil {
-		return nil, fmt.Errorf("cannot read the input: %w; leave that file out or make it readable", err)
+		return nil, fmt.Errorf("cannot read the input: %w", err)
 	}
 	if len(c.files) == 0 {
 		return nil, fmt.Errorf("nothing to send: there is no regular file under %s", in)
@@ -64,7 +64,7 @@ func load(in string, bar *progress) (*corpus, error) {
 func (c *corpus) read(f *os.File, bar *progress) error {
 	data, err := io.ReadAll(io.LimitReader(f, maxInput-c.size+1))
 	if err != nil {
-		return err
+		return unreadable(err)
 	}
 	c.files = append(c.files, data)
 	c.size += int64(len(data))
@@ -75,12 +75,17 @@ func (c *corpus) read(f *os.File, bar *progress) error {
 	return nil
 }
 
+func unreadable(err error) error {
+	return fmt.Errorf("%w; make it readable or leave it out", err)
+}
+
 // goSource finds the source tree of the installed Go.
 func goSource() (string, error) {
 	out, err := exec.Command("go", "env", "GOROOT").Output()
 	root := strings.TrimSpace(string(out))
 	if err != nil || root == "" {
-		root = runtime.GOROOT() //lint:ignore SA1019 the fallback for when there is no go command
+		//lint:ignore SA1019 what this program was built with, when there is no go command
+		root = runtime.GOROOT()
 	}
 	src := filepath.Join(root, "src")
 	if info, err := os.Stat(src); root == "" || err != nil || !info.IsDir() {

@@ -39,6 +39,8 @@ func pipes() (ours, theirs duplex, err error) {
 	return ours, theirs, nil
 }
 
+// socket makes a pair that blocks in the kernel, which is faster for one
+// goroutine than Go's poller.
 func socket() (ours, theirs duplex, err error) {
 	syscall.ForkLock.RLock() // no child may inherit them before they close on exec
 	defer syscall.ForkLock.RUnlock()

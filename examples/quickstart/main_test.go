@@ -114,7 +114,8 @@ func asProgram(t *testing.T, fault string, args ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self, args...)
-	cmd.Env = append(os.Environ(), programVar+"=1", faultVar+"="+fault)
+	cmd.Env = append(os.Environ(), programVar+"=1", faultVar+"="+fault,
+		"GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE")) // under -race, each process would sleep for a second
 	return cmd
 }
 

@@ -43,11 +43,11 @@ func measure(ctx context.Context, c *corpus, o options, bar *progress) (*report,
 
 // expect works out what has to arrive.
 func (m *measurement) expect() {
-	m.bar.begin("what has to arrive", 0)
+	m.bar.begin("working out what has to arrive", 2*m.corpus.size)
 	begin := time.Now()
-	m.want[taskHash] = m.corpus.expect(digests[taskHash]())
+	m.want[taskHash] = m.corpus.expect(digests[taskHash](), m.bar)
 	m.report.alone = time.Since(begin)
-	m.want[taskTouch] = m.corpus.expect(digests[taskTouch]())
+	m.want[taskTouch] = m.corpus.expect(digests[taskTouch](), m.bar)
 	m.report.sent = m.want[taskHash]
 }
 

@@ -23,7 +23,8 @@ type peer struct {
 // transport, which it closes here.
 func start(ctx context.Context, j job, ends []*os.File) (*peer, error) {
 	defer func() { closeAll(ends) }()
-	tx, rx, err := shmchan.Pair[result](shmchan.WithCapacity(1))
+	// Room for all that it ever sends, so that it can end without us.
+	tx, rx, err := shmchan.Pair[result](shmchan.WithCapacity(2))
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +58,7 @@ func (p *peer) exec(ctx context.Context, ends []*os.File) error {
 	return p.cmd.Start()
 }
 
-// finish takes the result, unless something went wrong before.
+// finish waits for the result, unless something went wrong before.
 func (p *peer) finish(ctx context.Context, err error) (result, error) {
 	if err != nil {
 		return result{}, err

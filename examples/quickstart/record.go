@@ -88,12 +88,13 @@ func pieces(data []byte) iter.Seq[[]byte] {
 }
 
 // expect gives the result that a receiver of everything must come to.
-func (c *corpus) expect(h hash.Hash) result {
+func (c *corpus) expect(h hash.Hash, bar *progress) result {
 	t := tally{hash: h}
 	for i, data := range c.files {
 		for piece := range pieces(data) {
 			t.add(uint32(i), piece)
 		}
+		bar.add(len(data))
 	}
 	return t.sum()
 }

@@ -22,9 +22,9 @@ type Scenario struct {
 
 // The message types: 8, 24 and 56 bytes fill slots of 16, 32 and 64.
 type (
-	m8  = [1]uint64
-	m24 = [3]uint64
-	m56 = [7]uint64
+	m8  struct{ A uint64 }
+	m24 struct{ A, B, C uint64 }
+	m56 struct{ A, B, C, D, E, F, G uint64 }
 )
 
 // Scenarios are all that there are, probes first.

@@ -5,6 +5,7 @@
 //     membarrier, so that all of it runs under the explorer ([Seam]).
 //   - Every package has a doc.go, every package for users an example, every
 //     exported name a comment ([Docs]).
+//   - No Go file is too long to be about one idea ([Long]).
 //   - The Go code in README.md and docs/ compiles ([CodeBlocks]).
 //   - Relative links in Markdown files lead somewhere ([Links]).
 //

@@ -139,3 +139,31 @@ func receiver(t ast.Expr) string {
 	}
 	return ""
 }
+
+// Limits of Long, in lines.
+const (
+	maxLines     = 500
+	maxTestLines = 1000
+)
+
+// Long reports the Go files that are too long to be about one idea.
+func Long(tree fs.FS) (faults []string, err error) {
+	err = walk(tree, func(name string) error {
+		if path.Ext(name) != ".go" {
+			return nil
+		}
+		src, err := fs.ReadFile(tree, name)
+		if err != nil {
+			return err
+		}
+		limit := maxLines
+		if strings.HasSuffix(name, "_test.go") {
+			limit = maxTestLines
+		}
+		if n := strings.Count(string(src), "\n"); n > limit {
+			faults = append(faults, fmt.Sprintf("%s: %d lines, want at most %d; one structure a file", name, n, limit))
+		}
+		return nil
+	})
+	return faults, err
+}

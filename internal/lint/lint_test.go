@@ -36,6 +36,11 @@ func TestEverythingIsDocumented(t *testing.T) {
 	report(t, faults, err)
 }
 
+func TestFilesAreShort(t *testing.T) {
+	faults, err := Long(os.DirFS(root))
+	report(t, faults, err)
+}
+
 func TestLinksLeadSomewhere(t *testing.T) {
 	faults, err := Links(os.DirFS(root))
 	report(t, faults, err)
@@ -106,6 +111,16 @@ func TestDocsFinds(t *testing.T) {
 	faults, _ = Docs(fstest.MapFS{"bare/doc.go": code("// Package bare is.\npackage bare\n")})
 	if !slices.Equal(faults, []string{"bare: no example in a test file"}) {
 		t.Errorf("%q", faults)
+	}
+}
+
+func TestLongFinds(t *testing.T) {
+	lines := func(n int) *fstest.MapFile { return &fstest.MapFile{Data: []byte(strings.Repeat("\n", n))} }
+	faults, err := Long(fstest.MapFS{
+		"a/a.go": lines(maxLines), "a/b.go": lines(maxLines + 1), "a/a_test.go": lines(maxTestLines), "a/b_test.go": lines(maxTestLines + 1), "a.md": lines(5000),
+	})
+	if err != nil || len(faults) != 2 || !strings.HasPrefix(faults[0], "a/b.go: 501 ") || !strings.HasPrefix(faults[1], "a/b_test.go: 1001 ") {
+		t.Errorf("%q, %v", faults, err)
 	}
 }
 
@@ -214,7 +229,7 @@ var (
 	common = "package PKG\n\ntype Tick struct {\n\tSymbol [8]byte\n\tPrice float64\n}\n"
 )
 
-// TestCodeInMarkdownCompiles vets the Go code of README.md and docs/, each
+// TestCodeInMarkdownCompiles builds the Go code of README.md and docs/, each
 // file as one package. A block that declares Tick replaces the common one.
 func TestCodeInMarkdownCompiles(t *testing.T) {
 	if testing.Short() {
@@ -275,7 +290,7 @@ func TestCodeInMarkdownCompiles(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "overlay.json"), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("go", append([]string{"vet", "-overlay", filepath.Join(dir, "overlay.json")}, pkgs...)...)
+	cmd := exec.Command("go", append([]string{"build", "-overlay", filepath.Join(dir, "overlay.json")}, pkgs...)...)
 	cmd.Dir = top
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)

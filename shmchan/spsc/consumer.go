@@ -10,9 +10,10 @@ import (
 // time, but for Len and Cap. No method blocks, allocates, or makes a system
 // call.
 type Consumer struct {
-	stamp uint64 // 2·head
+	next  unsafe.Pointer // the slot of stamp
+	stamp uint64         // 2·head
+	head  *word.U64
 	ring
-	head *word.U64
 }
 
 // AttachConsumer makes the consumer of the ring at mem, which has n bytes and
@@ -27,7 +28,7 @@ func AttachConsumer(mem unsafe.Pointer, n uintptr, g Geometry) (Consumer, error)
 	if err != nil {
 		return Consumer{}, err
 	}
-	c := Consumer{ring: r, stamp: stamp, head: &(*control)(mem).head}
+	c := Consumer{ring: r, next: r.slot(stamp), stamp: stamp, head: &(*control)(mem).head}
 	c.head.Store(stamp)
 	return c, nil
 }
@@ -35,26 +36,25 @@ func AttachConsumer(mem unsafe.Pointer, n uintptr, g Geometry) (Consumer, error)
 // Slot returns the next message in its place, nil if there is none (or the
 // ring is corrupt: Empty tells). It stays the same until Release.
 func (c *Consumer) Slot() unsafe.Pointer {
-	s := c.slot(c.stamp)
-	if c.seq(s).Load() != c.stamp+1 { // pairs with the store in (*Producer).Publish
+	if c.seq(c.next).Load() != c.stamp+1 { // pairs with the store in (*Producer).Publish
 		return nil
 	}
-	return unsafe.Add(s, seqSize)
+	return Message(c.next)
 }
 
 // Release takes the message that Slot returned out of the ring and gives its
 // slot back to the producer.
 func (c *Consumer) Release() {
-	s := c.slot(c.stamp)
-	word.Reads(unsafe.Add(s, seqSize), c.size)
-	c.seq(s).StoreRelease(c.stamp + c.lap()) // pairs with the load in (*Producer).Slot
+	word.Reads(Message(c.next), c.size)
+	c.seq(c.next).StoreRelease(c.stamp + c.lap) // pairs with the load in (*Producer).Slot
 	c.stamp += 2
 	c.head.StoreRelease(c.stamp) // pairs with the load in (*ring).Len
+	c.next = c.after(c.next)
 }
 
 // Blocked tells whether the next slot is still the producer's. False means
 // that Slot has a message, or that the ring is corrupt.
-func (c *Consumer) Blocked() bool { return c.seq(c.slot(c.stamp)).Load() == c.stamp }
+func (c *Consumer) Blocked() bool { return c.seq(c.next).Load() == c.stamp }
 
 // BlockedAnywhere is Blocked for any goroutine. Beside the consumer at work it
 // may be false without reason, but not true.
@@ -66,7 +66,7 @@ func (c *Consumer) BlockedAnywhere() bool {
 // Empty tells why Slot returned nil: nil for an empty ring, else an error
 // that wraps ErrCorrupt. A message that has come meanwhile gives nil too.
 func (c *Consumer) Empty() error {
-	seq := c.seq(c.slot(c.stamp)).Load()
+	seq := c.seq(c.next).Load()
 	if seq == c.stamp || seq == c.stamp+1 {
 		return nil
 	}
@@ -86,25 +86,30 @@ func (c *Consumer) Ready(limit int) int {
 	return int(n)
 }
 
-// SlotAt returns the message i places behind the next, 0 <= i < Ready.
-func (c *Consumer) SlotAt(i int) unsafe.Pointer {
-	return unsafe.Add(c.slot(c.stamp+2*uint64(i)), seqSize)
+// Run returns the next slot, its stamp, and for how many messages, up to limit,
+// the slots lie one behind the other from there, Stride bytes apart. A stamp
+// grows by 2 from slot to slot.
+func (c *Consumer) Run(limit int) (slot unsafe.Pointer, stamp uint64, n int) {
+	return c.next, c.stamp, int(min(uint64(limit), c.mask+1-c.stamp>>1&c.mask))
 }
 
-// ReleaseAt releases the message in SlotAt(i). It is to be called for i = 0,
-// 1, 2 and so on, and then Advance for all.
-func (c *Consumer) ReleaseAt(i int) {
-	stamp := c.stamp + 2*uint64(i)
-	s := c.slot(stamp)
-	word.Reads(unsafe.Add(s, seqSize), c.size)
-	c.seq(s).StoreRelease(stamp + c.lap()) // pairs with the load in (*Producer).Slot
+// Take releases the message in a slot of a run that Ready has granted. The
+// slots are taken in order; then comes Advance for all.
+func (c *Consumer) Take(slot unsafe.Pointer, stamp uint64) {
+	word.Reads(Message(slot), c.size)
+	c.seq(slot).StoreRelease(stamp + c.lap) // pairs with the load in (*Producer).Slot
 }
 
-// Advance ends a batch of n messages that ReleaseAt released.
+// Advance ends a batch of n messages that Take released.
 func (c *Consumer) Advance(n int) {
 	c.stamp += 2 * uint64(n)
 	c.head.StoreRelease(c.stamp) // pairs with the load in (*ring).Len
+	c.next = c.slot(c.stamp)
 }
+
+// Held returns the place of the next message without a look at its sequence:
+// for who has it already.
+func (c *Consumer) Held() unsafe.Pointer { return Message(c.next) }
 
 // Position counts the messages that were taken out of this ring, from
 // whatever it began with. Only differences mean anything.

@@ -20,9 +20,9 @@ func (r *ring) scanTail() (uint64, error) {
 		if seq&1 == 1 {
 			return seq - 1
 		}
-		return seq - r.lap()
+		return seq - r.lap
 	})
-	return least + r.lap(), err
+	return least + r.lap, err
 }
 
 // scanHead returns 2·head.
@@ -43,7 +43,7 @@ func (r *ring) scan(stampOf func(seq uint64) uint64) (uint64, error) {
 	for i := range r.mask + 1 {
 		seq := r.seq(r.slot(2 * i)).Load()
 		stamp := stampOf(seq)
-		if stamp-least >= r.lap() || stamp>>1&r.mask != i {
+		if stamp-least >= r.lap || stamp>>1&r.mask != i {
 			return 0, r.corrupt(2*i, seq)
 		}
 	}
