@@ -26,7 +26,15 @@ func Memfd(c Config) (*Region, error) {
 	if err != nil {
 		return nil, err
 	}
-	lock, err := memfdCreate("shm-locks")
+	made, err := memfdCreate("shm-locks")
+	if err != nil {
+		return nil, err
+	}
+	// Since Linux 6.14 inotify is not told when the description that
+	// memfd_create returned is closed, so nobody would hear of the death of its
+	// holder. One that was opened by name is like any other.
+	lock, err := reopen(made)
+	unix.Close(made)
 	if err != nil {
 		return nil, err
 	}

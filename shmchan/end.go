@@ -201,7 +201,7 @@ func (e *end) death(st region.State) error {
 	if e.await || st.Deaths == told || !e.told.CompareAndSwap(told, st.Deaths) {
 		return nil
 	}
-	return fmt.Errorf("shmchan: the %s, process %d, ended without Close; what it sent is still here, and a successor may attach: %w",
+	return fmt.Errorf("shmchan: a %s ended without Close (the last one was process %d); messages stay, and where others can open the channel a successor goes on: %w",
 		roleNames[e.peer()], st.PID, ErrPeerDied)
 }
 
@@ -268,17 +268,20 @@ func (e *end) shutdown(finish func() error) error {
 	e.mu.Lock()
 	e.gone.Store(1) // pairs with the loads in enter and borrow
 	e.mu.Unlock()
-	if word.NeedsFence && !e.fences {
-		word.Membarrier()
+	if word.NeedsFence && !e.fences && !word.Membarrier() {
+		time.Sleep(time.Millisecond) // forbidden since we attached: a store does not stay unseen that long
 	}
 	close(e.stop)
-	for step := time.Microsecond; ; step = min(2*step, time.Millisecond) {
+	// A call that begins from now on says working for a moment, sees gone, and
+	// touches nothing; so the first value that is not working is the one that
+	// counts.
+	use := e.use.Load()
+	for step := time.Microsecond; use == working; step = min(2*step, time.Millisecond) {
 		e.sleep.Kick()
-		if e.use.Load() != working { // pairs with the stores in leave and resume
-			break
-		}
 		time.Sleep(step)
+		use = e.use.Load() // pairs with the stores in leave and resume
 	}
+	e.sleep.Kick()
 	e.mu.Lock()
 	for e.others > 0 {
 		e.idle.Wait()
@@ -291,7 +294,7 @@ func (e *end) shutdown(finish func() error) error {
 	err := finish()
 	e.kickPeer()
 	e.sleep.End()
-	if e.use.Load() == idle {
+	if use == idle {
 		if uerr := e.reg.Unmap(); err == nil {
 			err = uerr
 		}
@@ -299,7 +302,7 @@ func (e *end) shutdown(finish func() error) error {
 	return err
 }
 
-func (e *end) close(empty func() bool) error {
+func (e *end) close() error {
 	return e.shutdown(func() error {
 		e.sleep.Over()
 		return e.reg.Close(func() bool {
@@ -309,7 +312,11 @@ func (e *end) close(empty func() bool) error {
 			case region.Closed:
 				return true
 			}
-			return e.role == roleReceiver || empty()
+			if e.role == roleReceiver {
+				return true
+			}
+			n, err := pending(e.reg) // neither end is at work
+			return err == nil && n == 0
 		})
 	})
 }

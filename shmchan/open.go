@@ -103,17 +103,13 @@ func pairEnds(p *plan) (s, r *region.Region, err error) {
 	if p.heap {
 		create = region.Heap
 	}
-	base, err := create(p.config())
+	if s, err = create(p.config()); err != nil {
+		return nil, nil, fmt.Errorf("shmchan: pair: %w", err)
+	}
+	if err = s.Claim(roleSender); err == nil {
+		r, err = s.Attach(roleReceiver)
+	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("shmchan: pair: %w", err)
-	}
-	// Neither end keeps what memfd_create returned: since Linux 6.14 nobody is
-	// notified when that is closed, so a death of its holder would go unseen.
-	defer base.Unmap()
-	if s, err = base.Attach(roleSender); err != nil {
-		return nil, nil, fmt.Errorf("shmchan: pair: %w", err)
-	}
-	if r, err = base.Attach(roleReceiver); err != nil {
 		s.Unmap()
 		return nil, nil, fmt.Errorf("shmchan: pair: %w", err)
 	}

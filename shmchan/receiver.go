@@ -303,4 +303,4 @@ func (r *Receiver[T]) Detach() error { return r.e.detach() }
 // ErrClosed. When both ends are closed, the name is removed. Close after
 // Close, Detach or File does nothing and returns nil. Any goroutine may call
 // it.
-func (r *Receiver[T]) Close() error { return r.e.closeEnd() }
+func (r *Receiver[T]) Close() error { return r.e.close() }

@@ -147,5 +147,3 @@ func (e *recvEnd) len() int {
 	defer e.giveBack()
 	return e.ring.Len()
 }
-
-func (e *recvEnd) closeEnd() error { return e.close(nil) }

@@ -162,7 +162,3 @@ func (e *sendEnd) len() int {
 	defer e.giveBack()
 	return e.ring.Len()
 }
-
-func (e *sendEnd) closeEnd() error {
-	return e.close(func() bool { return e.ring.Len() == 0 })
-}

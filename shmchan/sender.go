@@ -202,4 +202,4 @@ func (s *Sender[T]) Detach() error { return s.e.detach() }
 // io.EOF. A call that another goroutine is blocked in returns ErrClosed. When
 // both ends are closed, the name is removed. Close after Close, Detach or File
 // does nothing and returns nil. Any goroutine may call it.
-func (s *Sender[T]) Close() error { return s.e.closeEnd() }
+func (s *Sender[T]) Close() error { return s.e.close() }

@@ -22,7 +22,7 @@ func Pair[T any](opts ...Option) (*Sender[T], *Receiver[T], error) {
 	}
 	re, err := newRecvEnd(rr, p)
 	if err != nil {
-		se.closeEnd()
+		se.close()
 		return nil, nil, err
 	}
 	return newSender[T](se), newReceiver[T](re), nil

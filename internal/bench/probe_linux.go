@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"sync/atomic"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -128,11 +127,4 @@ func (p *page) futexes(side, n int) {
 
 func (p *page) reset() {
 	p.ball, p.ways, p.bell = line{}, [2]line{}, [2]line{}
-}
-
-// perOp runs f and returns nanoseconds per operation.
-func perOp(n int, f func()) float64 {
-	start := time.Now()
-	f()
-	return float64(time.Since(start).Nanoseconds()) / float64(n)
 }

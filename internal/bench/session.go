@@ -36,11 +36,8 @@ func Child() {
 		return
 	}
 	s := &session{side: 1, dir: dir, in: os.NewFile(4, "orders"), out: os.NewFile(5, "answers")}
-	if err := s.follow(); err != nil {
-		fmt.Fprintln(os.Stderr, "bench child:", err)
-		os.Exit(1)
-	}
-	os.Exit(0)
+	fmt.Fprintln(os.Stderr, "bench child:", s.follow())
+	os.Exit(1)
 }
 
 // A Run is a pair of processes that scenarios can be measured on.
@@ -90,6 +87,7 @@ func (s *session) start() error {
 	s.child.Env = append(os.Environ(), childEnv+"="+s.dir)
 	s.child.ExtraFiles = []*os.File{mem, childIn, childOut}
 	s.child.Stdout, s.child.Stderr = os.Stdout, os.Stderr
+	s.child.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL} // it spins while it waits for us
 	if err := s.child.Start(); err != nil {
 		return err
 	}
@@ -98,6 +96,7 @@ func (s *session) start() error {
 	return pin(0)
 }
 
+// follow does what the parent says until that ends this process.
 func (s *session) follow() error {
 	mem := os.NewFile(3, "page")
 	var err error

@@ -454,7 +454,7 @@ func main() {
 	shm = unsafe.Pointer(&b[0])
 	pin(role)
 	gen := uint64(0)
-	rounds := 5
+	rounds := 9
 	one := func(what, v, sz string, n int) float64 {
 		var xs []float64
 		for i := 0; i < 1; i++ {
