@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -104,11 +105,14 @@ func (p *page) twoLines(side, n int) {
 	}
 }
 
-// futexes is a ping-pong of two bare system call loops: both sides park each
-// time.
-func (p *page) futexes(side, n int) {
+// futexes is a ping-pong of two bare system call loops. Left alone, the answer
+// often comes before the asker has parked, and FUTEX_WAIT returns at once; if
+// each side holds its answer back for a while, both park each time.
+func (p *page) futexes(side, n int, hold time.Duration) {
 	out, in := &p.bell[side].v, &p.bell[1-side].v
 	wake := func(i uint32) {
+		for start := time.Now(); hold > 0 && time.Since(start) < hold; {
+		}
 		atomic.StoreUint32(out, i)
 		syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(out)), 1, 1, 0, 0, 0)
 	}

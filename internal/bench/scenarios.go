@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"time"
 
 	"github.com/shmkit/shm/shmchan"
 	"github.com/shmkit/shm/waiter"
@@ -32,7 +33,8 @@ func Scenarios() []Scenario {
 	list := []Scenario{
 		{Name: "c2c", N: 50_000, run: func(s *session, n int) error { s.page.oneLine(s.side, n); return nil }},
 		{Name: "c2c, a line each way", N: 50_000, run: func(s *session, n int) error { s.page.twoLines(s.side, n); return nil }},
-		{Name: "raw futex", N: 5_000, run: func(s *session, n int) error { s.page.futexes(s.side, n); return nil }},
+		{Name: "raw futex", N: 5_000, run: func(s *session, n int) error { s.page.futexes(s.side, n, 0); return nil }},
+		{Name: "raw futex, both parked", N: 5_000, run: parkedFutexes},
 	}
 	list = append(list, rings[m8](8)...)
 	list = append(list, rings[m24](24)...)
@@ -124,6 +126,15 @@ func rings[T any](size int) []Scenario {
 				return nil
 			})},
 	}
+}
+
+// parkedFutexes holds each answer back until the other side has parked, and
+// does not count that time.
+func parkedFutexes(s *session, n int) error {
+	const hold = 10 * time.Microsecond
+	err := s.timed(func() error { s.page.futexes(s.side, n, hold); return nil })
+	s.took -= time.Duration(2*n) * hold
+	return err
 }
 
 var ctx = context.Background()

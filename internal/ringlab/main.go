@@ -226,106 +226,6 @@ func (r *ringB[T]) Recv(v *T) {
 	r.ch = t + 1
 }
 
-// ---- E: line-packed one way + head word
-type ringE[T any] struct {
-	base                 unsafe.Pointer
-	cell, size           uintptr
-	k, cells             uint32
-	head                 *uint64
-	cur                  unsafe.Pointer // cell
-	pt, pcached          uint64
-	idx, pub, j          uint32
-	pw                   waitS
-	_                    [128]byte
-	ccur                 unsafe.Pointer
-	ch                   uint64
-	cidx, cav, cbase, cj uint32 // idx within cell, available in cell, base count
-	cw                   waitS
-	_                    [128]byte
-}
-
-func newE[T any](m unsafe.Pointer) *ringE[T] {
-	var z T
-	s := unsafe.Sizeof(z)
-	r := &ringE[T]{base: unsafe.Add(m, 4096), head: (*uint64)(m), size: s}
-	r.k = uint32(56 / s)
-	r.cell = 64
-	r.cells = (CAP + r.k - 1) / r.k
-	r.cur, r.ccur = r.base, r.base
-	return r
-}
-
-//go:noinline
-func (r *ringE[T]) Send(v *T) {
-	t := r.pt
-	if t-r.pcached == CAP {
-		for i := 0; ; i++ {
-			r.pcached = atomic.LoadUint64(r.head)
-			if t-r.pcached != CAP {
-				break
-			}
-			r.pw.wait(i)
-		}
-	}
-	r.pw.streak++
-	p := r.cur
-	i := r.idx
-	*(*T)(unsafe.Add(p, 8+uintptr(i)*unsafe.Sizeof(*v))) = *v
-	r.pub++
-	rel32((*uint32)(p), r.pub)
-	r.pt = t + 1
-	if i++; i == r.k {
-		r.nextP()
-		return
-	}
-	r.idx = i
-}
-func (r *ringE[T]) nextP() {
-	r.idx = 0
-	r.j++
-	r.pub -= r.k
-	r.cur = unsafe.Add(r.cur, 64)
-	if r.j == r.cells {
-		r.j = 0
-		r.cur = r.base
-		r.pub += r.k
-	}
-}
-
-//go:noinline
-func (r *ringE[T]) Recv(v *T) {
-	p := r.ccur
-	if r.cidx == r.cav {
-		for i := 0; ; i++ {
-			r.cav = atomic.LoadUint32((*uint32)(p)) - r.cbase
-			if r.cav != r.cidx {
-				break
-			}
-			r.cw.cwait(i)
-		}
-	}
-	r.cw.streak++
-	i := r.cidx
-	*v = *(*T)(unsafe.Add(p, 8+uintptr(i)*unsafe.Sizeof(*v)))
-	r.ch++
-	rel(r.head, r.ch)
-	if i++; i == r.k {
-		r.nextC()
-		return
-	}
-	r.cidx = i
-}
-func (r *ringE[T]) nextC() {
-	r.cidx, r.cav = 0, 0
-	r.cj++
-	r.ccur = unsafe.Add(r.ccur, 64)
-	if r.cj == r.cells {
-		r.cj = 0
-		r.ccur = r.base
-		r.cbase += r.k
-	}
-}
-
 func mk[T any](v string, m unsafe.Pointer) ring[T] {
 	switch v {
 	case "A":
@@ -334,8 +234,6 @@ func mk[T any](v string, m unsafe.Pointer) ring[T] {
 		return newB[T](m)
 	case "C":
 		return newC[T](m)
-	case "E":
-		return newE[T](m)
 	}
 	panic(v)
 }
@@ -497,7 +395,7 @@ func main() {
 		for _, sz := range []string{"8", "24", "56"} {
 			for _, b := range []uint32{0, 30, 100} {
 				backoff, cbackoff = b, b
-				for _, v := range []string{"A", "B", "C", "E"} {
+				for _, v := range []string{"A", "B", "C"} {
 					for _, w := range []struct {
 						what string
 						n    int
@@ -529,10 +427,10 @@ func main() {
 			}
 		}
 	}
-	names := map[string]string{"A": "cached index", "B": "sequence one way, head word", "C": "sequence both ways", "E": "count a line, head word"}
+	names := map[string]string{"A": "cached index", "B": "sequence one way, head word", "C": "sequence both ways"}
 	for place, where := range []string{"near", "far"} {
 		pr("\n%s: M messages/s one at a time; batches of 64; round trip in c2c. Hold-back of 0, 30, 100 pauses.\n\n| | 8 B | 24 B | 56 B |\n|---|---|---|---|\n", where)
-		for _, v := range []string{"A", "B", "C", "E"} {
+		for _, v := range []string{"A", "B", "C"} {
 			pr("| %s |", names[v])
 			for _, sz := range []string{"8", "24", "56"} {
 				for _, what := range []string{"thr", "batch", "rtt"} {
