@@ -3,5 +3,3 @@ module github.com/shmkit/shm
 go 1.25.0
 
 require golang.org/x/sys v0.45.0
-
-require golang.org/x/sync v0.22.0 // indirect
