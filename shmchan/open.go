@@ -138,10 +138,9 @@ func endFromFile(f *os.File, role int, p *plan) (*region.Region, error) {
 
 // Remove takes the name of a channel away, also of one that is corrupt.
 // Whoever is attached gets ErrClosed from then on, a receiver when it has taken
-// what is there (which may be a message whose Send gave ErrClosed). Whoever
-// opens the name next makes a new channel. A name that is not there gives
-// fs.ErrNotExist. Remove may be called from any process that is allowed to
-// unlink the file.
+// what is there. Whoever opens the name next makes a new channel. A name that is
+// not there gives fs.ErrNotExist. Remove may be called from any process that is
+// allowed to unlink the file.
 func Remove(name string) error {
 	err := region.Remove(name, func(r *region.Region) {
 		if _, size, _, ok := r.Section(region.KindEvents); ok && size >= roles*waiter.Size {

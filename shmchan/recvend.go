@@ -8,6 +8,7 @@ import (
 	"github.com/shmkit/shm/internal/word"
 	"github.com/shmkit/shm/region"
 	"github.com/shmkit/shm/shmchan/spsc"
+	"github.com/shmkit/shm/waiter"
 )
 
 // A recvEnd is a Receiver without its type.
@@ -60,6 +61,9 @@ func (e *recvEnd) slot(ctx context.Context) (unsafe.Pointer, error) {
 		err := e.empty()
 		if err == nil {
 			err = e.sleep.Wait(ctx, streaming, e.stir)
+			if err == nil && e.ring.Blocked() {
+				err = waiter.ContextError(ctx) // news only: a peer that makes some all the time must not keep us
+			}
 		}
 		if err != nil {
 			e.leave()

@@ -7,6 +7,7 @@ import (
 	"github.com/shmkit/shm/internal/word"
 	"github.com/shmkit/shm/region"
 	"github.com/shmkit/shm/shmchan/spsc"
+	"github.com/shmkit/shm/waiter"
 )
 
 // A sendEnd is a Sender without its type. Everything but enter and what inlines
@@ -72,6 +73,9 @@ func (e *sendEnd) slot(ctx context.Context) (unsafe.Pointer, error) {
 		err := e.full()
 		if err == nil {
 			err = e.sleep.Wait(ctx, streaming, e.stir)
+			if err == nil && e.ring.Blocked() {
+				err = waiter.ContextError(ctx) // news only: a peer that makes some all the time must not keep us
+			}
 			if streaming {
 				e.sleep.Yield() // where both share a CPU, let the receiver make room for more than one
 			}
