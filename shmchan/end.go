@@ -176,9 +176,8 @@ func (e *end) news() bool {
 	return e.gone.Load() != 0 || e.reg.State(e.peer()) != e.seen || e.reg.Retired()
 }
 
-// look takes note of the peer's state and returns what the state alone says:
-// an error that ends or interrupts, or nil. closed is the error for a peer
-// that has closed.
+// look takes note of the peer's state and returns it, with an error if this
+// endpoint or the channel is gone.
 //
 // What the peer published before it changed its state is visible to a look at
 // the ring that comes after this one.

@@ -54,8 +54,7 @@ func (r *Receiver[T]) Recv(ctx context.Context) (v T, err error) {
 	v = *(*T)(slot)
 	e.ring.Release()
 	if !e.wake.Quiet() {
-		e.announce()
-		return v, nil
+		e.wake.Notify()
 	}
 	e.leave()
 	return v, nil
@@ -173,8 +172,7 @@ func (r *Receiver[T]) Release() error {
 	}
 	e.ring.Release()
 	if !e.wake.Quiet() {
-		e.announce()
-		return nil
+		e.wake.Notify()
 	}
 	e.leave()
 	return nil

@@ -29,15 +29,13 @@ func newRecvEnd(r *region.Region, p *plan) (*recvEnd, error) {
 	return e, nil
 }
 
-// release takes the message in the slot out of the channel and ends the call.
+// release takes the message in the slot out of the channel, wakes the sender, and
+// ends the call.
 func (e *recvEnd) release() {
 	e.ring.Release()
-	e.announce()
-}
-
-// announce wakes the sender and ends the call.
-func (e *recvEnd) announce() {
-	e.wake.Notify()
+	if !e.wake.Quiet() {
+		e.wake.Notify()
+	}
 	e.leave()
 }
 

@@ -10,8 +10,7 @@ import (
 	"github.com/shmkit/shm/waiter"
 )
 
-// A sendEnd is a Sender without its type. Everything but enter and what inlines
-// into the generic methods is off the hot path.
+// A sendEnd is a Sender without its type.
 type sendEnd struct {
 	end
 	ring spsc.Producer

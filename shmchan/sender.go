@@ -18,7 +18,6 @@ import (
 // the garbage collector finds it; to the receiver that is a death.
 type Sender[T any] struct{ e *sendEnd }
 
-// newSender takes the region over, also when it fails.
 func newSender[T any](e *sendEnd) *Sender[T] {
 	s := &Sender[T]{e}
 	runtime.AddCleanup(s, forgetLater, &e.end)

@@ -1,6 +1,10 @@
 package shmchan
 
-import "os"
+import (
+	"os"
+
+	"github.com/shmkit/shm/region"
+)
 
 // Pair makes a channel and returns both its ends, here in one process. Hand
 // one on with File. On Linux the memory is an anonymous file that is sealed
@@ -43,37 +47,13 @@ func Pair[T any](opts ...Option) (*Sender[T], *Receiver[T], error) {
 // directory; fs.ErrInvalid for a bad name or option; ENOSPC with the size that
 // is needed. After an error nothing has changed.
 func OpenSender[T any](name string, opts ...Option) (*Sender[T], error) {
-	p, err := newPlan[T](opts)
-	if err != nil {
-		return nil, err
-	}
-	r, err := openEnd(name, roleSender, p)
-	if err != nil {
-		return nil, err
-	}
-	e, err := newSendEnd(r, p)
-	if err != nil {
-		return nil, err
-	}
-	return newSender[T](e), nil
+	return attachSender[T](opts, func(p *plan) (*region.Region, error) { return openEnd(name, roleSender, p) })
 }
 
 // OpenReceiver is OpenSender for the receiving end. A closed channel that
 // still has messages can be opened, to receive them.
 func OpenReceiver[T any](name string, opts ...Option) (*Receiver[T], error) {
-	p, err := newPlan[T](opts)
-	if err != nil {
-		return nil, err
-	}
-	r, err := openEnd(name, roleReceiver, p)
-	if err != nil {
-		return nil, err
-	}
-	e, err := newRecvEnd(r, p)
-	if err != nil {
-		return nil, err
-	}
-	return newReceiver[T](e), nil
+	return attachReceiver[T](opts, func(p *plan) (*region.Region, error) { return openEnd(name, roleReceiver, p) })
 }
 
 // SenderFromFile attaches through a descriptor that (*Sender).File made here or
@@ -84,11 +64,21 @@ func OpenReceiver[T any](name string, opts ...Option) (*Receiver[T], error) {
 // receiver; ErrBusy if a copy of it was attached before; ErrMismatch;
 // ErrCorrupt; ErrType.
 func SenderFromFile[T any](f *os.File, opts ...Option) (*Sender[T], error) {
+	return attachSender[T](opts, func(p *plan) (*region.Region, error) { return endFromFile(f, roleSender, p) })
+}
+
+// ReceiverFromFile is SenderFromFile for the receiving end.
+func ReceiverFromFile[T any](f *os.File, opts ...Option) (*Receiver[T], error) {
+	return attachReceiver[T](opts, func(p *plan) (*region.Region, error) { return endFromFile(f, roleReceiver, p) })
+}
+
+// attachSender makes a Sender of the region that attach finds for the plan.
+func attachSender[T any](opts []Option, attach func(*plan) (*region.Region, error)) (*Sender[T], error) {
 	p, err := newPlan[T](opts)
 	if err != nil {
 		return nil, err
 	}
-	r, err := endFromFile(f, roleSender, p)
+	r, err := attach(p)
 	if err != nil {
 		return nil, err
 	}
@@ -99,13 +89,13 @@ func SenderFromFile[T any](f *os.File, opts ...Option) (*Sender[T], error) {
 	return newSender[T](e), nil
 }
 
-// ReceiverFromFile is SenderFromFile for the receiving end.
-func ReceiverFromFile[T any](f *os.File, opts ...Option) (*Receiver[T], error) {
+// attachReceiver makes a Receiver of the region that attach finds for the plan.
+func attachReceiver[T any](opts []Option, attach func(*plan) (*region.Region, error)) (*Receiver[T], error) {
 	p, err := newPlan[T](opts)
 	if err != nil {
 		return nil, err
 	}
-	r, err := endFromFile(f, roleReceiver, p)
+	r, err := attach(p)
 	if err != nil {
 		return nil, err
 	}
