@@ -115,28 +115,22 @@ func (r *Receiver[T]) RecvBatch(ctx context.Context, buf []T) (n int, err error)
 		return 0, e.refused()
 	}
 	if len(buf) > 0 {
-		n = e.ring.Ready(len(buf))
-		if n == 0 {
-			_, err = e.slot(ctx)
-			runtime.KeepAlive(r)
-			if err != nil {
-				return 0, err
-			}
-			n = max(1, e.ring.Ready(len(buf))) // 1 was seen, whatever a peer does to it meanwhile
+		n, err = e.ready(ctx, len(buf))
+		runtime.KeepAlive(r)
+		if err != nil {
+			return 0, err
 		}
 		for done := 0; done < n; {
-			slot, stamp, k := e.ring.Run(n - done)
-			stride := e.ring.Stride()
+			slot, stamp, stride, k := e.run(n - done)
 			out := buf[done : done+k]
 			for i := range out {
 				out[i] = *(*T)(spsc.Message(slot))
-				e.ring.Take(slot, stamp)
+				e.take(slot, stamp)
 				slot, stamp = unsafe.Add(slot, stride), stamp+2
 			}
-			e.ring.Advance(k)
+			e.releaseAll(k)
 			done += k
 		}
-		e.wake.Notify()
 	}
 	e.leave()
 	return n, nil

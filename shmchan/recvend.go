@@ -39,6 +39,36 @@ func (e *recvEnd) release() {
 	e.leave()
 }
 
+// ready waits for a message and returns how many can be taken, 1 to limit. The
+// call has begun; after an error it has ended.
+func (e *recvEnd) ready(ctx context.Context, limit int) (n int, err error) {
+	n = e.ring.Ready(limit)
+	if n == 0 {
+		if _, err = e.slot(ctx); err != nil {
+			return 0, err
+		}
+		n = max(1, e.ring.Ready(limit)) // 1 was seen, whatever a peer does to it meanwhile
+	}
+	return n, nil
+}
+
+// run returns slots that lie one behind the other: the first, its stamp, the
+// bytes from each to the next, and how many, 1 to limit.
+func (e *recvEnd) run(limit int) (slot unsafe.Pointer, stamp uint64, stride uintptr, n int) {
+	slot, stamp, n = e.ring.Run(limit)
+	return slot, stamp, e.ring.Stride(), n
+}
+
+// take takes the message in a slot of a run. The slots are taken in order; then
+// comes releaseAll. It is here so that it inlines into RecvBatch; see put.
+func (e *recvEnd) take(slot unsafe.Pointer, stamp uint64) { e.ring.Take(slot, stamp) }
+
+// releaseAll ends a run of n messages that were taken, and wakes the sender.
+func (e *recvEnd) releaseAll(n int) {
+	e.ring.Advance(n)
+	e.wake.Notify()
+}
+
 // slot waits for a message. The call has begun; after an error it has ended.
 func (e *recvEnd) slot(ctx context.Context) (unsafe.Pointer, error) {
 	if s := e.ring.Slot(); s != nil {

@@ -38,6 +38,42 @@ func (e *sendEnd) announce() {
 	e.leave()
 }
 
+// room waits for room, and returns slots that lie one behind the other: the
+// first, its stamp, the bytes from each to the next, and how many, 1 to limit.
+// The call has begun; after an error it has ended.
+func (e *sendEnd) room(ctx context.Context, limit int) (slot unsafe.Pointer, stamp uint64, stride uintptr, n int, err error) {
+	n = e.ring.Room(limit)
+	if n > 0 && n < limit && limit <= e.ring.Cap()/crowded {
+		// The receiver has plenty to do, and right behind it we would only
+		// fight with it for the lines that it is about to release.
+		e.sleep.Hold()
+		n = e.ring.Room(limit)
+	}
+	if n == 0 || e.wake.Over() {
+		if _, err = e.slot(ctx); err != nil {
+			return nil, 0, 0, 0, err
+		}
+		n = max(1, e.ring.Room(limit)) // 1 was seen, whatever a peer does to it meanwhile
+	}
+	slot, stamp, n = e.ring.Run(n)
+	return slot, stamp, e.ring.Stride(), n, nil
+}
+
+// put publishes the message in a slot of room's. The slots are put in order;
+// then comes announceAll.
+//
+// It is here so that it inlines into SendBatch, which the compiler makes in the
+// package that uses it. There it has the bodies of this package's functions, but
+// not those of spsc's, unless ordinary code of this package has them inlined. A
+// call for each message would halve the rate (TestHotPathsInline).
+func (e *sendEnd) put(slot unsafe.Pointer, stamp uint64) { e.ring.Put(slot, stamp) }
+
+// announceAll ends a batch of n messages that were put, and wakes the receiver.
+func (e *sendEnd) announceAll(n int) {
+	e.ring.Advance(n)
+	e.wake.Notify()
+}
+
 // commit ends a lease: the call has begun.
 func (e *sendEnd) commit() error {
 	if e.wake.Over() {
@@ -85,6 +121,10 @@ func (e *sendEnd) slot(ctx context.Context) (unsafe.Pointer, error) {
 		}
 	}
 }
+
+// crowded: a batch of at most this part of the capacity that has no room waits a
+// moment for all of it.
+const crowded = 4
 
 // streak is how many messages without a wait make a stream.
 const streak = 8

@@ -109,28 +109,22 @@ func (s *Sender[T]) SendBatch(ctx context.Context, vs []T) (n int, err error) {
 		return 0, e.refused()
 	}
 	for n < len(vs) {
-		room := e.ring.Room(len(vs) - n)
-		if room == 0 || e.wake.Over() {
-			_, err = e.slot(ctx)
-			runtime.KeepAlive(s)
-			if err != nil {
-				return n, err
-			}
-			continue
+		slot, stamp, stride, room, err := e.room(ctx, len(vs)-n)
+		runtime.KeepAlive(s)
+		if err != nil {
+			return n, err
 		}
-		slot, stamp, room := e.ring.Run(room)
-		stride := e.ring.Stride()
-		for i := range vs[n : n+room] {
-			*(*T)(spsc.Message(slot)) = vs[n+i] // not by way of a variable: that is one more copy
-			e.ring.Put(slot, stamp)
+		in := vs[n : n+room]
+		for i := range in {
+			*(*T)(spsc.Message(slot)) = in[i] // not by way of a variable: that is one more copy
+			e.put(slot, stamp)
 			slot, stamp = unsafe.Add(slot, stride), stamp+2
 		}
-		e.ring.Advance(room)
-		e.wake.Notify()
+		e.announceAll(room)
 		n += room
 	}
 	e.leave()
-	return n, err
+	return n, nil
 }
 
 // Reserve returns the place of the next message in the channel, to be filled

@@ -253,7 +253,7 @@ func TestModelTwoSleepers(t *testing.T) {
 	}
 }
 
-// TestModelOver: once Over has returned and somebody knows it, Notify says so;
+// TestModelOver: once Over has returned and somebody knows it, the Waker says so;
 // a successor of the sleeper takes it back.
 func TestModelOver(t *testing.T) {
 	for _, m := range both {
@@ -266,8 +266,9 @@ func TestModelOver(t *testing.T) {
 				for i := uint32(1); i <= 2; i++ {
 					gone := c.quit.Load() == 1
 					c.data.StoreRelease(i)
-					if ok := wk.Notify(); gone && ok {
-						panic("Notify does not know that it is over")
+					wk.Notify()
+					if gone && !wk.Over() {
+						panic("the Waker does not know that it is over")
 					}
 				}
 			})
@@ -278,11 +279,11 @@ func TestModelOver(t *testing.T) {
 			})
 			w.Final(func() error {
 				wk := NewWaker(&c.ev)
-				if wk.Notify() {
+				if !wk.Over() {
 					return errors.New("over is lost")
 				}
 				NewSleeper(&c.ev, Park)
-				if !wk.Notify() {
+				if wk.Over() {
 					return errors.New("over is kept")
 				}
 				return nil

@@ -61,14 +61,27 @@ func NewSleeper(e *Event, p Policy) *Sleeper {
 // side is at work right behind us, and Looks first lets a moment pass, so that
 // it gets ahead and the two do not fight for the same cache line message by
 // message ("temporal slipping" in FastForward).
+//
+// With policy Park these are all the looks that there are before a park.
 func (s *Sleeper) Looks(streaming bool) int {
-	if s.single || s.policy == Park {
+	if s.single {
 		return 0
+	}
+	if s.policy == Park {
+		return int(min(s.slip, parkLooks))
 	}
 	if streaming {
 		word.Pause(s.slip)
 	}
 	return firstLooks
+}
+
+// Hold lets a moment pass, some 0.2 µs, unless the process has one CPU only: so
+// that the other side, which is at work, gets ahead.
+func (s *Sleeper) Hold() {
+	if !s.single {
+		word.Pause(s.slip/8 + 1)
+	}
 }
 
 // Wait waits until ready reports true, and returns nil then; or until ctx is
@@ -137,7 +150,7 @@ func (s *Sleeper) End() {
 	}
 }
 
-// Over makes the Notify of the waking side report false from now on, until a
+// Over makes the Over of the waking side report true from now on, until a
 // successor makes a Sleeper for the Event.
 func (s *Sleeper) Over() { setOver(s.ev, true) }
 

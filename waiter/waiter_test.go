@@ -324,26 +324,50 @@ func TestNotifyWakesAll(t *testing.T) {
 	}
 }
 
-// TestOver is what Notify reports.
+// TestOver is what both sides of it say, whatever is notified in between.
 func TestOver(t *testing.T) {
 	var e Event
 	s, w := NewSleeper(&e, Park), NewWaker(&e)
-	if !w.Notify() {
+	if w.Over() {
 		t.Error("over before Over")
 	}
 	s.Over()
 	for range 2 {
-		if w.Notify() {
+		if !w.Over() {
 			t.Error("not over after Over")
 		}
+		w.Notify()
 	}
 	next := NewWaker(&e)
-	if next.Notify() {
+	if !next.Over() {
 		t.Error("the successor of the waker does not know")
 	}
 	NewSleeper(&e, Park)
-	if !w.Notify() || !next.Notify() {
+	if w.Over() || next.Over() {
 		t.Error("over with a new sleeper")
+	}
+}
+
+// TestLooks: nobody looks on one CPU, and with policy Park a few looks are all.
+func TestLooks(t *testing.T) {
+	var e Event
+	for _, p := range policies {
+		s := NewSleeper(&e, p)
+		s.single = false
+		most := firstLooks
+		if p == Park {
+			most = parkLooks
+		}
+		for _, streaming := range []bool{false, true} {
+			if n := s.Looks(streaming); n < 1 || n > most {
+				t.Errorf("%v: %d looks, want 1 to %d", p, n, most)
+			}
+		}
+		s.single = true
+		if n := s.Looks(true); n != 0 {
+			t.Errorf("%v on one CPU: %d looks", p, n)
+		}
+		s.End()
 	}
 }
 

@@ -19,20 +19,18 @@ func NewWaker(e *Event) Waker {
 }
 
 // Notify wakes who is parked. Call it after each publish (or one batch of
-// them). When nobody is parked it costs one load; it never blocks. It reports
-// false once the sleeping side has said that it is over.
+// them). When nobody is parked it costs one load; it never blocks.
 //
 // The publish and the load of the flag may change places on x86. The sleeper
 // pays for that: after it has raised the flag, and before it looks for the
 // last time, it makes all publishers pass a fence (see Sleeper).
-func (w *Waker) Notify() bool {
+func (w *Waker) Notify() {
 	if w.fences {
 		word.Fence()
 	}
 	if w.ev.flag.Load() != w.quiet { // pairs with the compare-and-swap in (*Event).raise
-		return w.notify()
+		w.notify()
 	}
-	return true
 }
 
 // Quiet is Notify where it inlines: it reports true if there is nothing to do
@@ -44,7 +42,7 @@ func (w *Waker) Quiet() bool {
 // Over tells whether the sleeping side has said that it is over.
 func (w *Waker) Over() bool { return w.ev.flag.Load()&over != 0 }
 
-func (w *Waker) notify() bool {
+func (w *Waker) notify() {
 	f := w.ev.flag.Load()
 	if f&wish != w.quiet {
 		// From here on we fence as wished. The store drains what was
@@ -56,5 +54,4 @@ func (w *Waker) notify() bool {
 	if w.ev.lower() {
 		w.ev.Kick()
 	}
-	return f&over == 0
 }

@@ -41,11 +41,12 @@ func Scenarios() []Scenario {
 	list = append(list, rings[m56](56)...)
 	for _, p := range []waiter.Policy{waiter.Spin, waiter.Adaptive} {
 		list = append(list,
-			Scenario{Name: fmt.Sprintf("round trip 8 B, %v", p), N: 50_000, run: pingPong[m8](p)},
-			Scenario{Name: fmt.Sprintf("round trip 56 B, %v", p), N: 50_000, run: pingPong[m56](p)})
+			Scenario{Name: fmt.Sprintf("round trip 8 B, %v", p), N: 50_000, run: pingPong[m8](p, 0)},
+			Scenario{Name: fmt.Sprintf("round trip 56 B, %v", p), N: 50_000, run: pingPong[m56](p, 0)})
 	}
 	return append(list,
-		Scenario{Name: "round trip 8 B, park", N: 5_000, run: pingPong[m8](waiter.Park)},
+		Scenario{Name: "round trip 8 B, park", N: 5_000, run: pingPong[m8](waiter.Park, 0)},
+		Scenario{Name: "round trip 8 B, park, both parked", N: 5_000, run: pingPong[m8](waiter.Park, hold)},
 		Scenario{Name: "os.Pipe round trip 8 B", N: 5_000, run: conns(bounce)},
 		Scenario{Name: "Unix socket round trip 8 B", N: 5_000, run: socket(bounce)},
 		Scenario{Name: "os.Pipe 8 B", N: 50_000, Rate: true, run: conns(push)},
@@ -128,10 +129,11 @@ func rings[T any](size int) []Scenario {
 	}
 }
 
-// parkedFutexes holds each answer back until the other side has parked, and
-// does not count that time.
+// hold is for how long an answer is held back where the other side is to have
+// parked before it comes. That time is not counted.
+const hold = 10 * time.Microsecond
+
 func parkedFutexes(s *session, n int) error {
-	const hold = 10 * time.Microsecond
 	err := s.timed(func() error { s.page.futexes(s.side, n, hold); return nil })
 	s.took -= time.Duration(2*n) * hold
 	return err
@@ -162,8 +164,9 @@ func stream[T any](send func(*shmchan.Sender[T], int) error, recv func(*shmchan.
 	}
 }
 
-// pingPong bounces one message over two channels.
-func pingPong[T any](p waiter.Policy) func(*session, int) error {
+// pingPong bounces one message over two channels. Each side holds it back for
+// a while.
+func pingPong[T any](p waiter.Policy, hold time.Duration) func(*session, int) error {
 	return func(s *session, n int) error {
 		names := [2]string{s.name("there"), s.name("back")}
 		tx, err := shmchan.OpenSender[T](names[s.side], shmchan.WithWait(p))
@@ -179,10 +182,11 @@ func pingPong[T any](p waiter.Policy) func(*session, int) error {
 		if err := tx.WaitPeer(ctx); err != nil {
 			return err
 		}
-		return s.timed(func() error {
+		err = s.timed(func() error {
 			var v T
 			for range n {
 				if s.side == 0 {
+					busy(hold)
 					if err := tx.Send(ctx, v); err != nil {
 						return err
 					}
@@ -192,6 +196,7 @@ func pingPong[T any](p waiter.Policy) func(*session, int) error {
 					return err
 				}
 				if s.side == 1 {
+					busy(hold)
 					if err := tx.Send(ctx, got); err != nil {
 						return err
 					}
@@ -199,6 +204,8 @@ func pingPong[T any](p waiter.Policy) func(*session, int) error {
 			}
 			return nil
 		})
+		s.took -= time.Duration(2*n) * hold
+		return err
 	}
 }
 

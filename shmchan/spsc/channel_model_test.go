@@ -115,6 +115,9 @@ type sendSide struct {
 }
 
 func (s *sendSide) slot() (unsafe.Pointer, error) {
+	if s.wake.Over() {
+		return nil, errClosed
+	}
 	for {
 		if at := s.ring.Slot(); at != nil {
 			return at, nil
@@ -148,9 +151,7 @@ func (s *sendSide) send(c *channel) error {
 	}
 	c.write(at, s.ring.Position(), false)
 	s.ring.Publish()
-	if !s.wake.Notify() {
-		return errClosed
-	}
+	s.wake.Notify()
 	return nil
 }
 
