@@ -88,24 +88,25 @@ func (r Result) String() string {
 	s := r.Bound
 	switch {
 	case r.Failure != nil:
-		s = fmt.Sprintf("%v in execution %s", r.Failure.Kind, thousands(r.Failure.Execution))
+		s = fmt.Sprintf("%v in execution %s", r.Failure.Kind, Thousands(r.Failure.Execution))
 	case s == "":
 		s = "exhausted"
 	}
-	s += fmt.Sprintf(": %s executions", thousands(r.Executions))
+	s += fmt.Sprintf(": %s executions", Thousands(r.Executions))
 	if r.Blocked > 0 {
-		s += fmt.Sprintf(" (%s cut short)", thousands(r.Blocked))
+		s += fmt.Sprintf(" (%s cut short)", Thousands(r.Blocked))
 	}
 	if r.Points > 0 {
 		s += fmt.Sprintf(", %d crash points", r.Points)
 	}
 	if r.States > 0 {
-		s += fmt.Sprintf(", %s last states", thousands(r.States))
+		s += fmt.Sprintf(", %s last states", Thousands(r.States))
 	}
-	return s + fmt.Sprintf(", %s steps, %v", thousands(r.Steps), r.Time.Round(time.Millisecond))
+	return s + fmt.Sprintf(", %s steps, %v", Thousands(r.Steps), r.Time.Round(time.Millisecond))
 }
 
-func thousands(n int) string {
+// Thousands returns n with commas.
+func Thousands(n int) string {
 	s := strconv.Itoa(n)
 	for i := len(s) - 3; i > 0; i -= 3 {
 		s = s[:i] + "," + s[i:]
