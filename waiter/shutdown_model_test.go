@@ -193,6 +193,7 @@ func TestModelShutdown(t *testing.T) {
 			{Model: modelcheck.TSO},
 			{Model: modelcheck.TSO, NoRegister: []string{"caller"}},
 		} {
+			cfg.MaxExecutions = suite.UpTo(100_000, 500_000)
 			s.Explore(fmt.Sprintf("shutdown, lease %v", lease), cfg, endpointWorld(calls, lease, endpointBugs{}))
 		}
 	}

@@ -177,7 +177,7 @@ func TestModelRing(t *testing.T) {
 	for _, m := range suite.Models {
 		for _, capacity := range []int{1, 2} {
 			for _, start := range starts {
-				n := suite.UpTo(2*capacity, 2*capacity+1)
+				n := suite.UpTo(2*capacity, 2*capacity+2)
 				if capacity == 1 {
 					n++
 				}
@@ -196,7 +196,7 @@ func TestModelRing(t *testing.T) {
 						func(s *shared, p *Producer) { s.sendBatches(p, n, 3) },
 						func(s *shared, c *Consumer) { s.recvBatches(c, n, 3) }},
 				} {
-					models.Explore(fmt.Sprintf("ring of %d, %s", capacity, how.name), modelcheck.Config{Model: m, MaxExecutions: suite.UpTo(100_000, 5_000_000)}, func(w *modelcheck.World) {
+					models.Explore(fmt.Sprintf("ring of %d, %s", capacity, how.name), modelcheck.Config{Model: m, MaxExecutions: suite.UpTo(100_000, 4_000_000)}, func(w *modelcheck.World) {
 						s := newShared(w, capacity, start)
 						p, c := s.producer(), s.consumer()
 						w.Go("producer", func() { how.send(s, p) })
@@ -214,8 +214,8 @@ func TestModelRingWatched(t *testing.T) {
 	models := suite.New(t)
 	for _, m := range suite.Models {
 		for _, capacity := range []int{1, 2} {
-			models.Explore(fmt.Sprintf("ring of %d, watched", capacity), modelcheck.Config{Model: m, MaxExecutions: suite.UpTo(50_000, 0)}, func(w *modelcheck.World) {
-				const n = 2
+			models.Explore(fmt.Sprintf("ring of %d, watched", capacity), modelcheck.Config{Model: m, MaxExecutions: suite.UpTo(50_000, 500_000)}, func(w *modelcheck.World) {
+				n := suite.UpTo(2, 3)
 				s := newShared(w, capacity, 1<<63-1)
 				p, c := s.producer(), s.consumer()
 				w.Go("producer", func() { s.sendAll(p, 1<<63-1, n, false) })
@@ -301,11 +301,12 @@ func TestModelScanAtWork(t *testing.T) {
 // and goes on. A message that was published is received once, in its place.
 func TestModelRingDies(t *testing.T) {
 	models := suite.New(t)
-	const n, capacity = 3, 2
+	const capacity = 2
+	n := suite.UpTo(3, 4)
 	for _, m := range suite.Models {
 		for _, batch := range []int{1, 2} {
 			for _, start := range starts {
-				cfg := modelcheck.Config{Model: m, MaxExecutions: suite.UpTo(3_000, 0)} // for each step
+				cfg := modelcheck.Config{Model: m, MaxExecutions: suite.UpTo(3_000, 50_000)} // for each step
 				models.Sweep(fmt.Sprintf("producer dies in batches of %d", batch), cfg, "producer", func(w *modelcheck.World) {
 					s := newShared(w, capacity, start)
 					p, c := s.producer(), s.consumer()
