@@ -4,26 +4,17 @@ package region
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"testing"
 
 	"github.com/shmkit/shm/internal/modelcheck"
+	"github.com/shmkit/shm/internal/modelcheck/suite"
 	"github.com/shmkit/shm/internal/word"
 )
 
 // The models of a role's word: claim, leave and probe from the source that
 // ships, over locks that are words here. What the kernel does for a dead
 // process, let its locks go, a thread does that waits for the death.
-
-var deep = flag.Bool("deep", false, "explore larger bounds")
-
-func upTo(n, more int) int {
-	if *deep {
-		return more
-	}
-	return n
-}
 
 // wordLocks is one description of the lock inode.
 type wordLocks struct {
@@ -108,8 +99,9 @@ func mustNot(err error) {
 // TestModelRoleLeft: a holder detaches, a successor claims, and two observers
 // see no death.
 func TestModelRoleLeft(t *testing.T) {
+	models := suite.New(t)
 	for _, observers := range []int{1, 2} {
-		r := modelcheck.Explore(modelcheck.Config{MaxExecutions: upTo(100_000, 0)}, func(w *modelcheck.World) {
+		models.Explore(fmt.Sprintf("role left and claimed, %d observers", observers), modelcheck.Config{MaxExecutions: suite.UpTo(100_000, 0)}, func(w *modelcheck.World) {
 			s := newStage(w)
 			holder, next := s.attachment(), s.attachment()
 			mustNot(holder.claim(0, nil))
@@ -130,14 +122,14 @@ func TestModelRoleLeft(t *testing.T) {
 				return nil
 			})
 		})
-		modelcheck.Check(t, fmt.Sprintf("role left and claimed, %d observers", observers), r)
 	}
 }
 
 // TestModelRoleClosed: nobody claims a role that was closed, and its closing
 // is no death.
 func TestModelRoleClosed(t *testing.T) {
-	r := modelcheck.Explore(modelcheck.Config{}, func(w *modelcheck.World) {
+	models := suite.New(t)
+	models.Explore("role closed", modelcheck.Config{}, func(w *modelcheck.World) {
 		s := newStage(w)
 		holder, next, o := s.attachment(), s.attachment(), s.attachment()
 		mustNot(holder.claim(0, nil))
@@ -155,12 +147,12 @@ func TestModelRoleClosed(t *testing.T) {
 			return nil
 		})
 	})
-	modelcheck.Check(t, "role closed", r)
 }
 
 // TestModelRoleRace: two claim a free role, one gets it.
 func TestModelRoleRace(t *testing.T) {
-	r := modelcheck.Explore(modelcheck.Config{}, func(w *modelcheck.World) {
+	models := suite.New(t)
+	models.Explore("role claimed by two", modelcheck.Config{}, func(w *modelcheck.World) {
 		s := newStage(w)
 		for _, name := range []string{"ann", "bob"} {
 			r := s.attachment()
@@ -175,7 +167,6 @@ func TestModelRoleRace(t *testing.T) {
 			return nil
 		})
 	})
-	modelcheck.Check(t, "role claimed by two", r)
 }
 
 // mortal has a holder that claims and leaves, and may die; a successor that
@@ -230,13 +221,14 @@ func mortal(observers int, left Phase, successor bool) func(*modelcheck.World) {
 // TestModelRoleDies: a holder at each step of claim and leave, two observers,
 // a successor.
 func TestModelRoleDies(t *testing.T) {
+	models := suite.New(t)
 	for _, left := range []Phase{Detached, Closed} {
 		cfg := modelcheck.Config{}
-		modelcheck.Check(t, fmt.Sprintf("holder dies, then %v, observer", left), modelcheck.Sweep(cfg, "holder", mortal(1, left, false)))
-		modelcheck.Check(t, fmt.Sprintf("holder dies, then %v, observer, successor", left), modelcheck.Sweep(cfg, "holder", mortal(1, left, true)))
-		cfg.MaxExecutions = upTo(5_000, 500_000) // for each step
-		modelcheck.Check(t, fmt.Sprintf("holder dies, then %v, two observers, successor", left), modelcheck.Sweep(cfg, "holder", mortal(2, left, true)))
-		modelcheck.Check(t, fmt.Sprintf("holder stops, then %v, two observers", left), modelcheck.SweepStop(cfg, "holder", func(w *modelcheck.World) {
+		models.Sweep(fmt.Sprintf("holder dies, then %v, observer", left), cfg, "holder", mortal(1, left, false))
+		models.Sweep(fmt.Sprintf("holder dies, then %v, observer, successor", left), cfg, "holder", mortal(1, left, true))
+		cfg.MaxExecutions = suite.UpTo(5_000, 500_000) // for each step
+		models.Sweep(fmt.Sprintf("holder dies, then %v, two observers, successor", left), cfg, "holder", mortal(2, left, true))
+		models.SweepStop(fmt.Sprintf("holder stops, then %v, two observers", left), cfg, "holder", func(w *modelcheck.World) {
 			s := newStage(w)
 			holder := s.attachment()
 			w.Go("holder", func() { mustNot(claimSoon(holder)); leaveAs(holder, left) })
@@ -248,14 +240,15 @@ func TestModelRoleDies(t *testing.T) {
 					}
 				})
 			}
-		}))
+		})
 	}
 }
 
 // TestModelRoleDiesAttached: the holder of a role dies; two observers and a
 // successor agree on one death.
 func TestModelRoleDiesAttached(t *testing.T) {
-	r := modelcheck.Sweep(modelcheck.Config{MaxExecutions: upTo(50_000, 0)}, "successor", func(w *modelcheck.World) {
+	models := suite.New(t)
+	models.Sweep("one death, a successor that dies, two observers", modelcheck.Config{MaxExecutions: suite.UpTo(50_000, 0)}, "successor", func(w *modelcheck.World) {
 		s := newStage(w)
 		dead, next, third := s.attachment(), s.attachment(), s.attachment()
 		mustNot(dead.claim(0, nil))
@@ -287,13 +280,13 @@ func TestModelRoleDiesAttached(t *testing.T) {
 			return nil
 		})
 	})
-	modelcheck.Check(t, "one death, a successor that dies, two observers", r)
 }
 
 // TestModelRoleHostile: a word full of garbage keeps nobody busy for ever.
 func TestModelRoleHostile(t *testing.T) {
+	models := suite.New(t)
 	for _, garbage := range []uint64{^uint64(0), 6, 1<<63 | uint64(Attached), uint64(Transit)} {
-		r := modelcheck.Explore(modelcheck.Config{}, func(w *modelcheck.World) {
+		models.Explore("garbage in the word", modelcheck.Config{}, func(w *modelcheck.World) {
 			s := newStage(w)
 			s.ep[0].word.Store(garbage)
 			r, o := s.attachment(), s.attachment()
@@ -309,12 +302,12 @@ func TestModelRoleHostile(t *testing.T) {
 				}
 			})
 		})
-		modelcheck.Check(t, fmt.Sprintf("garbage %#x", garbage), r)
 	}
 }
 
 // Seeded bugs: observers and holders that do one thing wrong.
 func TestModelRoleBugs(t *testing.T) {
+	models := suite.New(t)
 	probes := map[string]func(r *Region){
 		"observer loads the word after it saw the lock": func(r *Region) {
 			if !held(r.locks, roleByte(0)) {
@@ -330,7 +323,7 @@ func TestModelRoleBugs(t *testing.T) {
 		},
 	}
 	for name, execution := range map[string]int{"observer loads the word after it saw the lock": 4, "observer stores instead of comparing": 27} {
-		r := modelcheck.Explore(modelcheck.Config{}, func(w *modelcheck.World) {
+		models.Bug(name, modelcheck.Config{}, func(w *modelcheck.World) {
 			s := newStage(w)
 			holder, next, o := s.attachment(), s.attachment(), s.attachment()
 			mustNot(holder.claim(0, nil))
@@ -343,10 +336,9 @@ func TestModelRoleBugs(t *testing.T) {
 				}
 				return nil
 			})
-		})
-		modelcheck.MustFail(t, name, r, modelcheck.Final, execution)
+		}, modelcheck.Final, execution)
 	}
-	r := modelcheck.Explore(modelcheck.Config{}, func(w *modelcheck.World) {
+	models.Bug("holder unlocks before it leaves", modelcheck.Config{}, func(w *modelcheck.World) {
 		s := newStage(w)
 		holder, o := s.attachment(), s.attachment()
 		mustNot(holder.claim(0, nil))
@@ -359,16 +351,16 @@ func TestModelRoleBugs(t *testing.T) {
 				panic(fmt.Sprintf("observed %+v", st))
 			}
 		})
-	})
-	modelcheck.MustFail(t, "holder unlocks before it leaves", r, modelcheck.Panic, 2)
+	}, modelcheck.Panic, 2)
 }
 
 // TestModelRoleTransit: a role on its way to another process. Either the
 // other attaches, and nobody sees a death, or every copy of the descriptor is
 // gone, and two observers count one.
 func TestModelRoleTransit(t *testing.T) {
+	models := suite.New(t)
 	for _, arrives := range []bool{true, false} {
-		r := modelcheck.Explore(modelcheck.Config{MaxExecutions: upTo(100_000, 0)}, func(w *modelcheck.World) {
+		models.Explore(fmt.Sprintf("role in transit, arrives %v", arrives), modelcheck.Config{MaxExecutions: suite.UpTo(100_000, 0)}, func(w *modelcheck.World) {
 			s := newStage(w)
 			holder, next := s.attachment(), s.attachment()
 			s.ids++
@@ -407,6 +399,5 @@ func TestModelRoleTransit(t *testing.T) {
 				return nil
 			})
 		})
-		modelcheck.Check(t, fmt.Sprintf("role in transit, arrives %v", arrives), r)
 	}
 }

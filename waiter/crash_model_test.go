@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/shmkit/shm/internal/modelcheck"
+	"github.com/shmkit/shm/internal/modelcheck/suite"
 	"github.com/shmkit/shm/internal/word"
 )
 
@@ -91,32 +92,35 @@ func sleeperDies(n uint32, between func(*Sleeper) func(uint32)) func(*modelcheck
 }
 
 func TestModelPublisherDies(t *testing.T) {
-	each(func(cfg modelcheck.Config, name string) {
-		modelcheck.Check(t, "publisher dies, "+name, modelcheck.Sweep(cfg, "publisher", publisherDies(2, false, nil)))
-		modelcheck.Check(t, "publisher stops, "+name, modelcheck.SweepStop(cfg, "publisher", setup{n: 2}.world))
-		modelcheck.Check(t, "publisher dies, successor, "+name, modelcheck.Sweep(cfg, "publisher", publisherDies(1, true, nil)))
-		cfg.MaxExecutions = upTo(600, 100_000) // for each step
-		modelcheck.Check(t, "publisher stops, switching, "+name, modelcheck.SweepStop(cfg, "publisher", setup{n: 2, between: switching}.world))
-		modelcheck.Check(t, "publisher dies, switching, "+name, modelcheck.Sweep(cfg, "publisher", publisherDies(2, true, switching)))
+	s := suite.New(t)
+	each(func(cfg modelcheck.Config) {
+		s.Sweep("publisher dies", cfg, "publisher", publisherDies(2, false, nil))
+		s.SweepStop("publisher stops", cfg, "publisher", setup{n: 2}.world)
+		s.Sweep("publisher dies, successor", cfg, "publisher", publisherDies(1, true, nil))
+		cfg.MaxExecutions = suite.UpTo(600, 40_000) // for each step
+		s.SweepStop("publisher stops, switching", cfg, "publisher", setup{n: 2, between: switching}.world)
+		s.Sweep("publisher dies, switching", cfg, "publisher", publisherDies(2, true, switching))
 	})
 }
 
 func TestModelSleeperDies(t *testing.T) {
-	each(func(cfg modelcheck.Config, name string) {
-		modelcheck.Check(t, "sleeper stops, "+name, modelcheck.SweepStop(cfg, "sleeper", setup{n: 2}.world))
-		modelcheck.Check(t, "sleeper dies, "+name, modelcheck.Sweep(cfg, "sleeper", sleeperDies(1, nil)))
-		cfg.MaxExecutions = upTo(600, 100_000) // for each step
-		modelcheck.Check(t, "sleeper stops, switching, "+name, modelcheck.SweepStop(cfg, "sleeper", setup{n: 2, between: switching}.world))
-		modelcheck.Check(t, "sleeper dies, switching, "+name, modelcheck.Sweep(cfg, "sleeper", sleeperDies(2, switching)))
+	s := suite.New(t)
+	each(func(cfg modelcheck.Config) {
+		s.SweepStop("sleeper stops", cfg, "sleeper", setup{n: 2}.world)
+		s.Sweep("sleeper dies", cfg, "sleeper", sleeperDies(1, nil))
+		cfg.MaxExecutions = suite.UpTo(600, 40_000) // for each step
+		s.SweepStop("sleeper stops, switching", cfg, "sleeper", setup{n: 2, between: switching}.world)
+		s.Sweep("sleeper dies, switching", cfg, "sleeper", sleeperDies(2, switching))
 	})
 }
 
 // TestModelBothDie: publisher and sleeper at each pair of steps, and a
 // successor for each.
 func TestModelBothDie(t *testing.T) {
-	each(func(cfg modelcheck.Config, name string) {
-		cfg.MaxExecutions = upTo(200, 10_000) // for each pair of steps
-		modelcheck.Check(t, "both die, "+name, modelcheck.SweepPair(cfg, "publisher", "sleeper", func(w *modelcheck.World) {
+	s := suite.New(t)
+	each(func(cfg modelcheck.Config) {
+		cfg.MaxExecutions = suite.UpTo(200, 5_000) // for each pair of steps
+		s.SweepPair("both die", cfg, "publisher", "sleeper", func(w *modelcheck.World) {
 			const n = 1
 			c := modelcheck.Alloc[cell](w, "c")
 			send := func() {
@@ -132,7 +136,7 @@ func TestModelBothDie(t *testing.T) {
 			})
 			w.Go("next publisher", func() { w.AwaitDeath("publisher"); send() })
 			w.Go("next sleeper", func() { w.AwaitDeath("sleeper"); recv() })
-		}))
+		})
 	})
 }
 
@@ -255,40 +259,34 @@ func bugWorld(b bug, n, left, ack uint32, barrier, die bool) func(*modelcheck.Wo
 
 func TestModelSeededBugs(t *testing.T) {
 	const acked = epoch | fence
-	sc, tso := modelcheck.Config{}, modelcheck.Config{Model: modelcheck.TSO}
-	for _, m := range []modelcheck.Config{sc, tso} {
-		// The copy itself is right.
-		modelcheck.Check(t, "no bug, "+m.Model.String(), modelcheck.Explore(m, bugWorld(bug{}, 2, 0, 0, true, false)))
-		modelcheck.Check(t, "no bug, fenced, "+m.Model.String(), modelcheck.Explore(m, bugWorld(bug{}, 2, acked, acked, false, false)))
-		modelcheck.Check(t, "no bug, wish, "+m.Model.String(), modelcheck.Explore(m, bugWorld(bug{wishes: true}, 2, 0, 0, true, false)))
-		modelcheck.Check(t, "no bug, cancel, "+m.Model.String(), modelcheck.Explore(m, bugWorld(bug{}, 0, 0, 0, true, false)))
-		modelcheck.Check(t, "no bug, death, "+m.Model.String(), modelcheck.Sweep(m, "publisher", bugWorld(bug{}, 2, 0, 0, true, true)))
+	s := suite.New(t)
+	for _, m := range suite.Models { // the copy itself is right
+		cfg := modelcheck.Config{Model: m}
+		s.Explore("no bug", cfg, bugWorld(bug{}, 2, 0, 0, true, false))
+		s.Explore("no bug, fenced", cfg, bugWorld(bug{}, 2, acked, acked, false, false))
+		s.Explore("no bug, wish", cfg, bugWorld(bug{wishes: true}, 2, 0, 0, true, false))
+		s.Explore("no bug, cancel", cfg, bugWorld(bug{}, 0, 0, 0, true, false))
+		s.Sweep("no bug, death", cfg, "publisher", bugWorld(bug{}, 2, 0, 0, true, true))
 	}
-	modelcheck.Check(t, "no fence, SC", modelcheck.Explore(sc, bugWorld(bug{noFence: true}, 2, 0, 0, true, false)))
-	modelcheck.Check(t, "weak ack, SC", modelcheck.Explore(sc, bugWorld(bug{weakAck: true}, 2, acked, 0, true, false)))
+	sc, tso := modelcheck.Config{}, modelcheck.Config{Model: modelcheck.TSO}
+	s.Explore("no fence", sc, bugWorld(bug{noFence: true}, 2, 0, 0, true, false))
+	s.Explore("weak ack", sc, bugWorld(bug{weakAck: true}, 2, acked, 0, true, false))
 	for _, x := range []struct {
 		name      string
 		cfg       modelcheck.Config
 		world     func(*modelcheck.World)
-		die       bool
 		execution int
 	}{
-		{"no look before parking", sc, bugWorld(bug{noRecheck: true}, 1, 0, 0, true, false), false, 5},
-		{"bump, lower, wake", sc, bugWorld(bug{bumpFirst: true}, 2, 0, 0, true, false), false, 47},
-		{"seq read after the look", sc, bugWorld(bug{lateRead: true}, 1, 0, 0, true, false), false, 5},
-		{"no fence between publish and flag", tso, bugWorld(bug{noFence: true}, 1, 0, 0, true, false), false, 1},
-		{"recovery asks the flag", sc, bugWorld(bug{timid: true}, 1, 0, 0, true, true), true, 32},
-		{"cancel without Kick", sc, bugWorld(bug{noKick: true}, 0, 0, 0, true, false), false, 1},
-		{"a wish counts before its answer", tso, bugWorld(bug{blindAck: true, wishes: true}, 1, 0, 0, true, false), false, 1},
-		{"answer without the store's fence", tso, bugWorld(bug{weakAck: true}, 1, acked, acked, false, false), false, 1},
-		{"successor follows the old mode", tso, bugWorld(bug{quietCursor: true}, 1, acked, acked, false, false), false, 1},
+		{"no look before parking", sc, bugWorld(bug{noRecheck: true}, 1, 0, 0, true, false), 5},
+		{"bump, lower, wake", sc, bugWorld(bug{bumpFirst: true}, 2, 0, 0, true, false), 47},
+		{"seq read after the look", sc, bugWorld(bug{lateRead: true}, 1, 0, 0, true, false), 5},
+		{"no fence between publish and flag", tso, bugWorld(bug{noFence: true}, 1, 0, 0, true, false), 1},
+		{"cancel without Kick", sc, bugWorld(bug{noKick: true}, 0, 0, 0, true, false), 1},
+		{"a wish counts before its answer", tso, bugWorld(bug{blindAck: true, wishes: true}, 1, 0, 0, true, false), 1},
+		{"answer without the store's fence", tso, bugWorld(bug{weakAck: true}, 1, acked, acked, false, false), 1},
+		{"successor follows the old mode", tso, bugWorld(bug{quietCursor: true}, 1, acked, acked, false, false), 1},
 	} {
-		r := modelcheck.Result{}
-		if x.die {
-			r = modelcheck.Sweep(x.cfg, "publisher", x.world)
-		} else {
-			r = modelcheck.Explore(x.cfg, x.world)
-		}
-		modelcheck.MustFail(t, x.name+", "+x.cfg.Model.String(), r, modelcheck.Deadlock, x.execution)
+		s.Bug(x.name, x.cfg, x.world, modelcheck.Deadlock, x.execution)
 	}
+	s.SweepBug("recovery asks the flag", sc, "publisher", bugWorld(bug{timid: true}, 1, 0, 0, true, true), modelcheck.Deadlock, 35)
 }

@@ -5,12 +5,12 @@ package waiter
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/shmkit/shm/internal/modelcheck"
+	"github.com/shmkit/shm/internal/modelcheck/suite"
 	"github.com/shmkit/shm/internal/word"
 )
 
@@ -24,20 +24,8 @@ type cell struct {
 	ev   Event
 }
 
-var deep = flag.Bool("deep", false, "explore larger bounds")
-
-// upTo is n, or more with -deep.
-func upTo(n, more int) int {
-	if *deep {
-		return more
-	}
-	return n
-}
-
 // What a Sleeper measures once in a process is measured before any model runs.
 func init() { NewSleeper(new(Event), Park).End() }
-
-var both = []modelcheck.Model{modelcheck.SC, modelcheck.TSO}
 
 // modelContext is a context that a word of the model ends: store 1, then Kick.
 type modelContext struct{ done *word.U32 }
@@ -110,60 +98,36 @@ func switching(sl *Sleeper) func(uint32) {
 	}
 }
 
-// modes are the ways in which the fence can be had.
-var modes = []struct {
-	name         string
-	noMembarrier []string
-	noRegister   []string
-}{
-	{"membarrier", nil, nil},
-	{"sleeper without membarrier", []string{"sleeper", "successor", "next sleeper"}, nil},
-	{"publisher not registered", nil, []string{"publisher", "successor", "next publisher"}},
-	{"neither", []string{"sleeper", "successor", "next sleeper"}, []string{"publisher", "successor", "next publisher"}},
-}
-
-// each runs f for each memory model and fence mode; under SC only for the
-// first, since nothing asks for a fence there.
-func each(f func(cfg modelcheck.Config, name string)) {
-	for _, mode := range modes {
-		f(modelcheck.Config{Model: modelcheck.TSO, NoMembarrier: mode.noMembarrier, NoRegister: mode.noRegister}, "TSO, "+mode.name)
-	}
-	f(modelcheck.Config{}, "SC")
-}
-
-// sum puts the results of several explorations together.
-type sum struct{ modelcheck.Result }
-
-func (s *sum) add(r modelcheck.Result) {
-	if s.Failure == nil && r.Failure != nil {
-		s.Failure = r.Failure
-	}
-	s.Executions += r.Executions
-	s.Blocked += r.Blocked
-	s.Steps += r.Steps
-	s.Points += r.Points
-	s.Time += r.Time
-	if s.Bound == "" {
-		s.Bound = r.Bound
-	}
+// each runs f for each memory model and each way in which the fence can be had:
+// membarrier works; the sleepers cannot call it; the publishers cannot be
+// registered for it; neither. Under SC nothing asks for a fence.
+func each(f func(cfg modelcheck.Config)) {
+	sleepers, publishers := []string{"sleeper", "successor", "next sleeper"}, []string{"publisher", "successor", "next publisher"}
+	f(modelcheck.Config{Model: modelcheck.TSO})
+	f(modelcheck.Config{Model: modelcheck.TSO, NoMembarrier: sleepers})
+	f(modelcheck.Config{Model: modelcheck.TSO, NoRegister: publishers})
+	f(modelcheck.Config{Model: modelcheck.TSO, NoMembarrier: sleepers, NoRegister: publishers})
+	f(modelcheck.Config{})
 }
 
 // TestModelEvent: nobody is lost, in each fence mode, with and without
 // returns that have no reason, and while the mode changes.
 func TestModelEvent(t *testing.T) {
-	n := uint32(upTo(2, 3))
-	each(func(cfg modelcheck.Config, name string) {
-		modelcheck.Check(t, "event, "+name, modelcheck.Explore(cfg, setup{n: n}.world))
-		modelcheck.Check(t, "event switching, "+name, modelcheck.Explore(cfg, setup{n: n, between: switching}.world))
+	n := uint32(suite.UpTo(2, 3))
+	s := suite.New(t)
+	each(func(cfg modelcheck.Config) {
+		cfg.MaxExecutions = suite.UpTo(100_000, 1_500_000)
+		s.Explore("event", cfg, setup{n: n}.world)
+		s.Explore("event switching", cfg, setup{n: n, between: switching}.world)
 		cfg.Spurious, cfg.Timeouts = 1, 1
-		modelcheck.Check(t, "event with early returns, "+name, modelcheck.Explore(cfg, setup{n: 2}.world))
+		s.Explore("event with early returns", cfg, setup{n: 2}.world)
 	})
 }
 
 // TestModelLegacy: a new Waker and a new Sleeper over whatever the dead left.
 func TestModelLegacy(t *testing.T) {
-	each(func(cfg modelcheck.Config, name string) {
-		var all sum
+	s := suite.New(t)
+	each(func(cfg modelcheck.Config) {
 		for _, left := range []struct{ flag, ack uint32 }{
 			{raised, 0},
 			{over, 0},
@@ -178,22 +142,18 @@ func TestModelLegacy(t *testing.T) {
 			{wish | raised, wish}, // the last epoch
 			{wish &^ fence, wish - epoch},
 		} {
-			all.add(modelcheck.Explore(cfg, setup{n: 1, flag: left.flag, ack: left.ack}.world))
-			if all.Failure != nil {
-				t.Errorf("left flag %#x, ack %#x", left.flag, left.ack)
-				break
-			}
+			s.Explore("legacies", cfg, setup{n: 1, flag: left.flag, ack: left.ack}.world)
 		}
-		modelcheck.Check(t, "12 legacies, "+name, all.Result)
 	})
 }
 
 // TestModelCancel: a context that ends while the call parks, or while it is
 // woken. The call returns; if the publisher was first it may return either.
 func TestModelCancel(t *testing.T) {
-	each(func(cfg modelcheck.Config, name string) {
+	s := suite.New(t)
+	each(func(cfg modelcheck.Config) {
 		for _, quiet := range []bool{false, true} {
-			r := modelcheck.Explore(cfg, func(w *modelcheck.World) {
+			s.Explore(fmt.Sprintf("cancel, publisher %v", !quiet), cfg, func(w *modelcheck.World) {
 				c := modelcheck.Alloc[cell](w, "c")
 				if !quiet {
 					w.Go("publisher", func() {
@@ -218,7 +178,6 @@ func TestModelCancel(t *testing.T) {
 					c.ev.Kick()
 				})
 			})
-			modelcheck.Check(t, fmt.Sprintf("cancel, publisher %v, %s", !quiet, name), r)
 		}
 	})
 }
@@ -243,21 +202,65 @@ func TestModelTwoSleepers(t *testing.T) {
 			})
 		}
 	}
-	for _, m := range both {
+	s := suite.New(t)
+	for _, m := range suite.Models {
 		for _, preset := range []uint32{0, epoch | fence} {
-			r := modelcheck.Explore(modelcheck.Config{Model: m}, world(1, preset))
-			modelcheck.Check(t, fmt.Sprintf("two sleepers, %v, wish %#x", m, preset), r)
+			s.Explore("two sleepers", modelcheck.Config{Model: m}, world(1, preset))
 		}
-		r := modelcheck.Explore(modelcheck.Config{Model: m, MaxExecutions: upTo(40_000, 2_000_000)}, world(2, 0))
-		modelcheck.Check(t, fmt.Sprintf("two sleepers, 2 publishes, %v", m), r)
+		s.Explore("two sleepers, 2 publishes", modelcheck.Config{Model: m, MaxExecutions: suite.UpTo(40_000, 2_500_000)}, world(2, 0))
 	}
 }
 
-// TestModelOver: once Over has returned and somebody knows it, the Waker says so;
-// a successor of the sleeper takes it back.
+// TestModelShort: what shmchan inlines. The publisher asks Quiet, and Notify
+// only if that says so; the sleeper looks as often as Looks says, pausing in
+// between, and then waits.
+func TestModelShort(t *testing.T) {
+	s := suite.New(t)
+	each(func(cfg modelcheck.Config) {
+		for _, streaming := range []bool{false, true} {
+			cfg.Pauses = 10 // looks are bounded
+			s.Explore("Quiet and Looks", cfg, func(w *modelcheck.World) {
+				const n = 2
+				c := modelcheck.Alloc[cell](w, "c")
+				w.Go("publisher", func() {
+					wk := NewWaker(&c.ev)
+					for i := uint32(1); i <= n; i++ {
+						c.data.StoreRelease(i)
+						if !wk.Quiet() {
+							wk.Notify()
+						}
+					}
+				})
+				w.Go("sleeper", func() {
+					sl := NewSleeper(&c.ev, Park)
+					for got := uint32(0); got < n; got = c.data.Load() {
+						ready := func() bool { return c.data.Load() > got }
+						sl.policy, sl.single = Adaptive, false
+						looks := min(sl.Looks(streaming), 2) // more of them are the same again
+						sl.policy = Park
+						for range looks {
+							if ready() {
+								break
+							}
+							word.Pause(1)
+						}
+						if err := sl.Wait(context.Background(), streaming, ready); err != nil {
+							panic(err)
+						}
+					}
+				})
+			})
+		}
+	})
+}
+
+// TestModelOver: once Over has returned and somebody knows it, the publisher's
+// Over says so, and its Quiet does not hide it; a successor of the sleeper takes
+// it back.
 func TestModelOver(t *testing.T) {
-	for _, m := range both {
-		r := modelcheck.Explore(modelcheck.Config{Model: m}, func(w *modelcheck.World) {
+	s := suite.New(t)
+	for _, m := range suite.Models {
+		s.Explore("over", modelcheck.Config{Model: m}, func(w *modelcheck.World) {
 			c := modelcheck.Alloc[cell](w, "c")
 			word.RegisterMembarrier()
 			sl := NewSleeper(&c.ev, Park)
@@ -265,11 +268,11 @@ func TestModelOver(t *testing.T) {
 				wk := NewWaker(&c.ev)
 				for i := uint32(1); i <= 2; i++ {
 					gone := c.quit.Load() == 1
+					if gone && (wk.Quiet() || !wk.Over()) {
+						panic("the publisher does not know that it is over")
+					}
 					c.data.StoreRelease(i)
 					wk.Notify()
-					if gone && !wk.Over() {
-						panic("the Waker does not know that it is over")
-					}
 				}
 			})
 			w.Go("sleeper", func() {
@@ -289,6 +292,5 @@ func TestModelOver(t *testing.T) {
 				return nil
 			})
 		})
-		modelcheck.Check(t, fmt.Sprintf("over, %v", m), r)
 	}
 }

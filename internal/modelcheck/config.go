@@ -46,9 +46,10 @@ type Config struct {
 	KeepGoing bool // after a failure
 }
 
-// A Crash ends a thread in place of its step number Step, counted from 0. Its
-// buffered stores still reach memory, sooner or later. With Stop it is only
-// stopped, and goes on when nothing else can happen.
+// A Crash ends a thread in place of its step number Step, counted from 0, or
+// after its last one, for a process that has returned from its calls may die
+// too. Its buffered stores still reach memory, sooner or later. With Stop it is
+// only stopped, and goes on when nothing else can happen.
 type Crash struct {
 	Thread string
 	Step   int
@@ -87,24 +88,25 @@ func (r Result) String() string {
 	s := r.Bound
 	switch {
 	case r.Failure != nil:
-		s = fmt.Sprintf("%v in execution %s", r.Failure.Kind, thousands(r.Failure.Execution))
+		s = fmt.Sprintf("%v in execution %s", r.Failure.Kind, Thousands(r.Failure.Execution))
 	case s == "":
 		s = "exhausted"
 	}
-	s += fmt.Sprintf(": %s executions", thousands(r.Executions))
+	s += fmt.Sprintf(": %s executions", Thousands(r.Executions))
 	if r.Blocked > 0 {
-		s += fmt.Sprintf(" (%s cut short)", thousands(r.Blocked))
+		s += fmt.Sprintf(" (%s cut short)", Thousands(r.Blocked))
 	}
 	if r.Points > 0 {
 		s += fmt.Sprintf(", %d crash points", r.Points)
 	}
 	if r.States > 0 {
-		s += fmt.Sprintf(", %s last states", thousands(r.States))
+		s += fmt.Sprintf(", %s last states", Thousands(r.States))
 	}
-	return s + fmt.Sprintf(", %s steps, %v", thousands(r.Steps), r.Time.Round(time.Millisecond))
+	return s + fmt.Sprintf(", %s steps, %v", Thousands(r.Steps), r.Time.Round(time.Millisecond))
 }
 
-func thousands(n int) string {
+// Thousands returns n with commas.
+func Thousands(n int) string {
 	s := strconv.Itoa(n)
 	for i := len(s) - 3; i > 0; i -= 3 {
 		s = s[:i] + "," + s[i:]

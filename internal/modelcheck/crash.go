@@ -33,19 +33,22 @@ func sweep(cfg Config, setup func(*World), victims []Crash) (sum Result) {
 			r.Points = 1
 		}
 		if reached && r.Failure == nil && len(victims) > 1 {
-			merge(&r, sweep(cfg, setup, victims[1:]))
+			r.Add(sweep(cfg, setup, victims[1:]))
 		}
-		merge(&sum, r)
+		sum.Add(r)
 		if sum.Failure != nil || !reached {
 			return sum
 		}
 	}
 }
 
-func merge(sum *Result, r Result) {
+// Add puts r, found by another exploration, to the sum. A failure in it counts
+// its executions after those of the sum.
+func (sum *Result) Add(r Result) {
 	if sum.Failure == nil && r.Failure != nil {
-		r.Failure.Execution += sum.Executions
-		sum.Failure = r.Failure
+		f := *r.Failure
+		f.Execution += sum.Executions
+		sum.Failure = &f
 	}
 	sum.Executions += r.Executions
 	sum.Blocked += r.Blocked

@@ -86,7 +86,7 @@ func explore(cfg Config, setup func(*World)) (map[uint64]struct{}, Result) {
 		switch {
 		case !more:
 		case cfg.MaxExecutions > 0 && r.Executions+r.Blocked >= cfg.MaxExecutions:
-			r.Bound = fmt.Sprintf("stopped after %s executions", thousands(cfg.MaxExecutions))
+			r.Bound = fmt.Sprintf("stopped after %s executions", Thousands(cfg.MaxExecutions))
 		case cfg.MaxTime > 0 && (r.Executions+r.Blocked)%64 == 0 && time.Since(start) > cfg.MaxTime:
 			r.Bound = fmt.Sprintf("stopped after %v", cfg.MaxTime)
 		}

@@ -3,10 +3,6 @@
 package word
 
 import (
-	"encoding/json"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -77,49 +73,8 @@ func main() {
 // payload is stored before the sequence, in program order, and neither the
 // store nor a Load is more than a MOV.
 func TestReleaseOrder(t *testing.T) {
-	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip("no go command")
-	}
-	dir := t.TempDir()
-	source, overlay, binary := filepath.Join(dir, "main.go"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "program")
-	here, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The overlay puts the program into this module, where it may import what
-	// is internal.
-	there := filepath.Join(here, "releaseorder", "main.go")
-	b, err := json.Marshal(map[string]any{"Replace": map[string]string{there: source}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, data := range map[string][]byte{source: []byte(releaseProgram), overlay: b} {
-		if err := os.WriteFile(name, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if out, err := exec.Command("go", "build", "-overlay", overlay, "-o", binary, "./releaseorder").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	if out, err := exec.Command(binary).CombinedOutput(); err != nil {
-		t.Fatalf("run: %v\n%s", err, out)
-	}
-	disassemble := func(f string) (code []string) {
-		out, err := exec.Command("go", "tool", "objdump", "-s", `^main\.`+f+`$`, binary).CombinedOutput()
-		if err != nil {
-			t.Fatalf("objdump: %v\n%s", err, out)
-		}
-		for l := range strings.Lines(string(out)) {
-			// file:line, address, bytes, instruction
-			if fields := strings.Fields(l); len(fields) >= 4 && strings.HasPrefix(fields[1], "0x") {
-				code = append(code, strings.Join(fields[3:], " "))
-			}
-		}
-		if len(code) == 0 {
-			t.Fatalf("no code of %s:\n%s", f, out)
-		}
-		return code
-	}
+	binary := build(t, releaseProgram)
+	disassemble := func(f string) []string { return disassemble(t, binary, f) }
 	show := func(code []string) string { return strings.Join(code, "\n\t") }
 	// find returns the place of the n-th instruction that matches.
 	find := func(code []string, re string, n int) int {

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/shmkit/shm/internal/modelcheck"
+	"github.com/shmkit/shm/internal/modelcheck/suite"
 	"github.com/shmkit/shm/internal/word"
 )
 
@@ -83,6 +84,7 @@ func (r *flagRing) tail() int {
 }
 
 func TestModelSeededBugs(t *testing.T) {
+	models := suite.New(t)
 	pair := func(capacity, n int, send func(*shared, *Producer), recv func(*shared, *Consumer)) func(*modelcheck.World) {
 		return func(w *modelcheck.World) {
 			s := newShared(w, capacity, 0)
@@ -106,9 +108,9 @@ func TestModelSeededBugs(t *testing.T) {
 		}
 	}
 	sc := modelcheck.Config{}
-	modelcheck.MustFail(t, "publish before write", modelcheck.Explore(sc, pair(1, 1, publishEarly, nil)), modelcheck.Race, 1)
-	modelcheck.MustFail(t, "release before read", modelcheck.Explore(sc, pair(1, 2, nil, releaseEarly)), modelcheck.Race, 1)
-	modelcheck.MustFail(t, "batch published backwards", modelcheck.Explore(sc, pair(2, 2, publishBackwards, nil)), modelcheck.Race, 1)
+	models.Bug("publish before write", sc, pair(1, 1, publishEarly, nil), modelcheck.Race, 1)
+	models.Bug("release before read", sc, pair(1, 2, nil, releaseEarly), modelcheck.Race, 1)
+	models.Bug("batch published backwards", sc, pair(2, 2, publishBackwards, nil), modelcheck.Race, 1)
 
 	// The successor of a producer that has published two or three messages
 	// looks for its place while the consumer takes them.
@@ -153,8 +155,8 @@ func TestModelSeededBugs(t *testing.T) {
 	ends := func(r *ring) uint64 { // the word that follows the sequences
 		return (*control)(r.mem).tail.Load()
 	}
-	modelcheck.Check(t, "the scan of the ring", modelcheck.Explore(sc, lost(right)))
-	modelcheck.MustFail(t, "scan for the first free slot", modelcheck.Explore(sc, lost(firstFree)), modelcheck.Panic, 4)
+	models.Explore("the scan of the ring", sc, lost(right))
+	models.Bug("scan for the first free slot", sc, lost(firstFree), modelcheck.Panic, 4)
 
 	// A producer that dies between the sequence and the tail word.
 	trust := func(find func(r *ring) uint64) func(*modelcheck.World) {
@@ -171,8 +173,8 @@ func TestModelSeededBugs(t *testing.T) {
 			})
 		}
 	}
-	modelcheck.Check(t, "successor by the scan", modelcheck.Sweep(sc, "producer", trust(right)))
-	modelcheck.MustFail(t, "successor trusts the tail word", modelcheck.Sweep(sc, "producer", trust(ends)), modelcheck.Livelock, 25)
+	models.Sweep("successor by the scan", sc, "producer", trust(right))
+	models.SweepBug("successor trusts the tail word", sc, "producer", trust(ends), modelcheck.Livelock, 9)
 
 	flags := func(crash bool) func(*modelcheck.World) {
 		return func(w *modelcheck.World) {
@@ -202,6 +204,6 @@ func TestModelSeededBugs(t *testing.T) {
 			}
 		}
 	}
-	modelcheck.Check(t, "one bit a slot, nobody dies", modelcheck.Explore(sc, flags(false)))
-	modelcheck.MustFail(t, "one bit a slot, recovery", modelcheck.Sweep(sc, "producer", flags(true)), modelcheck.Livelock, 19)
+	models.Explore("one bit a slot, nobody dies", sc, flags(false))
+	models.SweepBug("one bit a slot, recovery", sc, "producer", flags(true), modelcheck.Livelock, 11)
 }

@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/shmkit/shm/internal/modelcheck"
+	"github.com/shmkit/shm/internal/modelcheck/suite"
 	"github.com/shmkit/shm/internal/word"
 	"github.com/shmkit/shm/waiter"
 )
@@ -125,6 +126,9 @@ func (s *sendSide) slot() (unsafe.Pointer, error) {
 		err := s.full()
 		if err == nil {
 			err = s.sleep.Wait(s.ctx, false, func() bool { return !s.ring.Blocked() || s.news() })
+			if err == nil && s.ring.Blocked() {
+				err = waiter.ContextError(s.ctx)
+			}
 		}
 		if err != nil {
 			return nil, err
@@ -143,15 +147,21 @@ func (s *sendSide) full() error {
 	return s.died(st)
 }
 
-// send sends the message of the next position.
+// send sends the message of the next position, by the shortcut of
+// (*Sender).Send if there is room.
 func (s *sendSide) send(c *channel) error {
-	at, err := s.slot()
-	if err != nil {
-		return err
+	at := s.ring.Slot()
+	if at == nil || s.wake.Over() {
+		var err error
+		if at, err = s.slot(); err != nil {
+			return err
+		}
 	}
 	c.write(at, s.ring.Position(), false)
 	s.ring.Publish()
-	s.wake.Notify()
+	if !s.wake.Quiet() {
+		s.wake.Notify()
+	}
 	return nil
 }
 
@@ -168,6 +178,9 @@ func (r *recvSide) slot() (unsafe.Pointer, error) {
 		err := r.empty()
 		if err == nil {
 			err = r.sleep.Wait(r.ctx, false, func() bool { return !r.ring.Blocked() || r.news() })
+			if err == nil && r.ring.Blocked() {
+				err = waiter.ContextError(r.ctx)
+			}
 		}
 		if err != nil {
 			return nil, err
@@ -186,16 +199,22 @@ func (r *recvSide) empty() error {
 	return r.died(st)
 }
 
-// recv takes the next message.
+// recv takes the next message, by the shortcut of (*Receiver).Recv if there is
+// one.
 func (r *recvSide) recv(c *channel) error {
-	at, err := r.slot()
-	if err != nil {
-		return err
+	at := r.ring.Slot()
+	if at == nil {
+		var err error
+		if at, err = r.slot(); err != nil {
+			return err
+		}
 	}
 	c.read(at, r.ring.Position(), false)
 	c.taken[r.ring.Position()]++
 	r.ring.Release()
-	r.wake.Notify()
+	if !r.wake.Quiet() {
+		r.wake.Notify()
+	}
 	return nil
 }
 
@@ -304,38 +323,33 @@ func (c *channel) all(again int) error {
 	return nil
 }
 
-var modes = []struct {
-	name         string
-	model        modelcheck.Model
-	noMembarrier []string
-	noRegister   []string
-}{
-	{"SC", modelcheck.SC, nil, nil},
-	{"TSO, membarrier", modelcheck.TSO, nil, nil},
-	{"TSO, no membarrier in the receiver", modelcheck.TSO, []string{"receiver", "next receiver"}, nil},
-	{"TSO, no membarrier in the sender", modelcheck.TSO, []string{"sender", "next sender"}, nil},
-	{"TSO, sender not registered", modelcheck.TSO, nil, []string{"sender", "next sender"}},
-	{"TSO, no membarrier anywhere", modelcheck.TSO, []string{"receiver", "next receiver", "sender", "next sender", "third sender"}, []string{"receiver", "next receiver", "sender", "next sender"}},
-}
-
-func each(f func(cfg modelcheck.Config, name string)) {
-	for _, mode := range modes {
-		f(modelcheck.Config{Model: mode.model, NoMembarrier: mode.noMembarrier, NoRegister: mode.noRegister}, mode.name)
-	}
+// each runs f for each memory model and, under TSO, for each way in which the
+// fence can be had or not.
+func each(f func(cfg modelcheck.Config)) {
+	senders := []string{"sender", "next sender", "third sender"}
+	receivers := []string{"receiver", "next receiver"}
+	all := append(receivers, senders...)
+	tso := modelcheck.TSO
+	f(modelcheck.Config{})
+	f(modelcheck.Config{Model: tso})
+	f(modelcheck.Config{Model: tso, NoMembarrier: receivers})
+	f(modelcheck.Config{Model: tso, NoMembarrier: senders})
+	f(modelcheck.Config{Model: tso, NoRegister: senders})
+	f(modelcheck.Config{Model: tso, NoMembarrier: all, NoRegister: all})
 }
 
 // TestModelChannel: a sender and a receiver that park.
 func TestModelChannel(t *testing.T) {
-	each(func(cfg modelcheck.Config, name string) {
+	models := suite.New(t)
+	each(func(cfg modelcheck.Config) {
 		for _, x := range []struct{ capacity, total, early int }{{1, 2, 0}, {1, 2, 1}, {2, 3, 0}} {
 			cfg.Spurious, cfg.Timeouts = x.early, x.early
-			cfg.MaxExecutions = upTo(20_000, 2_000_000)
-			r := modelcheck.Explore(cfg, func(w *modelcheck.World) {
+			cfg.MaxExecutions = suite.UpTo(20_000, 500_000)
+			models.Explore(fmt.Sprintf("channel of %d, %d sent, early returns %d", x.capacity, x.total, x.early), cfg, func(w *modelcheck.World) {
 				c := newChannel(w, x.capacity, x.total)
 				c.add(w, cfg)
 				w.Final(func() error { return c.all(0) })
 			})
-			modelcheck.Check(t, fmt.Sprintf("channel of %d, %d sent, early returns %d, %s", x.capacity, x.total, x.early, name), r)
 		}
 	})
 }
@@ -344,9 +358,10 @@ func TestModelChannel(t *testing.T) {
 // receiver gets all and then EOF; the receiver closes after the first, the
 // sender is told and does not park for ever.
 func TestModelChannelCloses(t *testing.T) {
-	each(func(cfg modelcheck.Config, name string) {
-		cfg.MaxExecutions = upTo(20_000, 2_000_000)
-		r := modelcheck.Explore(cfg, func(w *modelcheck.World) {
+	models := suite.New(t)
+	each(func(cfg modelcheck.Config) {
+		cfg.MaxExecutions = suite.UpTo(20_000, 500_000)
+		models.Explore("sender closes", cfg, func(w *modelcheck.World) {
 			c := newChannel(w, 1, 1)
 			first, second := c.firstSender(cfg), c.firstReceiver(cfg)
 			w.Go("sender", func() {
@@ -363,8 +378,7 @@ func TestModelChannelCloses(t *testing.T) {
 			})
 			w.Final(func() error { return c.all(0) })
 		})
-		modelcheck.Check(t, "sender closes, "+name, r)
-		r = modelcheck.Explore(cfg, func(w *modelcheck.World) {
+		models.Explore("receiver closes", cfg, func(w *modelcheck.World) {
 			c := newChannel(w, 1, 4)
 			first, second := c.firstSender(cfg), c.firstReceiver(cfg)
 			w.Go("sender", func() {
@@ -383,7 +397,6 @@ func TestModelChannelCloses(t *testing.T) {
 				r.close()
 			})
 		})
-		modelcheck.Check(t, "receiver closes, "+name, r)
 	})
 }
 
@@ -403,9 +416,10 @@ func (c modelContext) Err() error {
 // TestModelChannelCancels: a receive is cancelled while a message comes. It
 // has taken nothing, or the message, never both or neither.
 func TestModelChannelCancels(t *testing.T) {
-	each(func(cfg modelcheck.Config, name string) {
-		cfg.MaxExecutions = upTo(20_000, 2_000_000)
-		r := modelcheck.Explore(cfg, func(w *modelcheck.World) {
+	models := suite.New(t)
+	each(func(cfg modelcheck.Config) {
+		cfg.MaxExecutions = suite.UpTo(20_000, 500_000)
+		models.Explore("receive cancelled", cfg, func(w *modelcheck.World) {
 			c := newChannel(w, 1, 1)
 			first, second := c.firstSender(cfg), c.firstReceiver(cfg)
 			w.Go("sender", func() { must(first().rest(c)) })
@@ -427,16 +441,16 @@ func TestModelChannelCancels(t *testing.T) {
 			})
 			w.Final(func() error { return c.all(0) })
 		})
-		modelcheck.Check(t, "receive cancelled, "+name, r)
 	})
 }
 
 // TestModelSenderDies: at each step; the receiver is told after it has got
 // what was published, or a successor goes on while it is at work.
 func TestModelSenderDies(t *testing.T) {
-	each(func(cfg modelcheck.Config, name string) {
-		cfg.MaxExecutions = upTo(600, 20_000) // for each step
-		modelcheck.Check(t, "sender dies, "+name, modelcheck.Sweep(cfg, "sender", func(w *modelcheck.World) {
+	models := suite.New(t)
+	each(func(cfg modelcheck.Config) {
+		cfg.MaxExecutions = suite.UpTo(600, 8_000) // for each step
+		models.Sweep("sender dies", cfg, "sender", func(w *modelcheck.World) {
 			c := newChannel(w, 1, 2)
 			first, second := c.firstSender(cfg), c.firstReceiver(cfg)
 			w.Go("sender", func() { must(first().rest(c)) })
@@ -454,29 +468,30 @@ func TestModelSenderDies(t *testing.T) {
 					}
 				}
 			})
-		}))
-		modelcheck.Check(t, "sender dies, successor, "+name, modelcheck.Sweep(cfg, "sender", func(w *modelcheck.World) {
+		})
+		models.Sweep("sender dies, successor", cfg, "sender", func(w *modelcheck.World) {
 			c := newChannel(w, 1, 2)
 			c.await = true
 			c.add(w, cfg)
 			c.watch(w, sender, "sender")
 			c.nextSender(w, "next sender", "sender")
 			w.Final(func() error { return c.all(0) })
-		}))
-		modelcheck.Check(t, "sender stops, "+name, modelcheck.SweepStop(cfg, "sender", func(w *modelcheck.World) {
+		})
+		models.SweepStop("sender stops", cfg, "sender", func(w *modelcheck.World) {
 			c := newChannel(w, 1, 2)
 			c.add(w, cfg)
 			w.Final(func() error { return c.all(0) })
-		}))
+		})
 	})
 }
 
 // TestModelReceiverDies: at each step; what it did not release is received
 // again by its successor, nothing is lost.
 func TestModelReceiverDies(t *testing.T) {
-	each(func(cfg modelcheck.Config, name string) {
-		cfg.MaxExecutions = upTo(600, 20_000) // for each step
-		modelcheck.Check(t, "receiver dies, "+name, modelcheck.Sweep(cfg, "receiver", func(w *modelcheck.World) {
+	models := suite.New(t)
+	each(func(cfg modelcheck.Config) {
+		cfg.MaxExecutions = suite.UpTo(600, 8_000) // for each step
+		models.Sweep("receiver dies", cfg, "receiver", func(w *modelcheck.World) {
 			c := newChannel(w, 1, 2)
 			first, second := c.firstSender(cfg), c.firstReceiver(cfg)
 			w.Go("sender", func() {
@@ -486,20 +501,20 @@ func TestModelReceiverDies(t *testing.T) {
 			})
 			w.Go("receiver", func() { must(second().rest(c)) })
 			c.watch(w, receiver, "receiver")
-		}))
-		modelcheck.Check(t, "receiver dies, successor, "+name, modelcheck.Sweep(cfg, "receiver", func(w *modelcheck.World) {
+		})
+		models.Sweep("receiver dies, successor", cfg, "receiver", func(w *modelcheck.World) {
 			c := newChannel(w, 1, 2)
 			c.await = true
 			c.add(w, cfg)
 			c.watch(w, receiver, "receiver")
 			c.nextReceiver(w, "next receiver", "receiver")
 			w.Final(func() error { return c.all(1) })
-		}))
-		modelcheck.Check(t, "receiver stops, "+name, modelcheck.SweepStop(cfg, "receiver", func(w *modelcheck.World) {
+		})
+		models.SweepStop("receiver stops", cfg, "receiver", func(w *modelcheck.World) {
 			c := newChannel(w, 1, 2)
 			c.add(w, cfg)
 			w.Final(func() error { return c.all(0) })
-		}))
+		})
 	})
 }
 
@@ -507,7 +522,8 @@ func TestModelReceiverDies(t *testing.T) {
 // few preemptions. The searches above stop in the middle of a deep tree; this
 // one is shallow everywhere.
 func TestModelFewSwitches(t *testing.T) {
-	cfg := modelcheck.Config{Search: modelcheck.Bounded, Preemptions: upTo(1, 2)}
+	models := suite.New(t)
+	cfg := modelcheck.Config{Search: modelcheck.Bounded, Preemptions: suite.UpTo(1, 2)}
 	for which, name := range []string{"sender", "receiver"} {
 		world := func(w *modelcheck.World) {
 			c := newChannel(w, 1, 2)
@@ -521,17 +537,18 @@ func TestModelFewSwitches(t *testing.T) {
 			}
 			w.Final(func() error { return c.all(which) })
 		}
-		modelcheck.Check(t, name+" dies, successor, few switches, SC", modelcheck.Sweep(cfg, name, world))
-		modelcheck.Check(t, name+" stops, few switches, SC", modelcheck.SweepStop(cfg, name, world))
+		models.Sweep(name+" dies, successor, few switches", cfg, name, world)
+		models.SweepStop(name+" stops, few switches", cfg, name, world)
 	}
 }
 
 // TestModelBothEndsDie: sender and receiver at each pair of steps, with a
 // successor for each; and a sender and its successor, with a third.
 func TestModelBothEndsDie(t *testing.T) {
-	each(func(cfg modelcheck.Config, name string) {
-		cfg.MaxExecutions = upTo(40, 500) // for each pair of steps
-		modelcheck.Check(t, "both ends die, "+name, modelcheck.SweepPair(cfg, "sender", "receiver", func(w *modelcheck.World) {
+	models := suite.New(t)
+	each(func(cfg modelcheck.Config) {
+		cfg.MaxExecutions = suite.UpTo(40, 700) // for each pair of steps
+		models.SweepPair("both ends die", cfg, "sender", "receiver", func(w *modelcheck.World) {
 			c := newChannel(w, 1, 1)
 			c.await = true
 			c.add(w, cfg)
@@ -540,8 +557,8 @@ func TestModelBothEndsDie(t *testing.T) {
 			c.nextSender(w, "next sender", "sender")
 			c.nextReceiver(w, "next receiver", "receiver")
 			w.Final(func() error { return c.all(1) })
-		}))
-		modelcheck.Check(t, "successor dies too, "+name, modelcheck.SweepPair(cfg, "sender", "next sender", func(w *modelcheck.World) {
+		})
+		models.SweepPair("successor dies too", cfg, "sender", "next sender", func(w *modelcheck.World) {
 			c := newChannel(w, 1, 1)
 			c.await = true
 			c.add(w, cfg)
@@ -550,6 +567,6 @@ func TestModelBothEndsDie(t *testing.T) {
 			c.watch(w, sender, "next sender")
 			c.nextSender(w, "third sender", "sender", "next sender") // it may die before it looks
 			w.Final(func() error { return c.all(0) })
-		}))
+		})
 	})
 }

@@ -3,12 +3,12 @@
 package spsc
 
 import (
-	"flag"
 	"fmt"
 	"testing"
 	"unsafe"
 
 	"github.com/shmkit/shm/internal/modelcheck"
+	"github.com/shmkit/shm/internal/modelcheck/suite"
 	"github.com/shmkit/shm/internal/word"
 )
 
@@ -17,47 +17,13 @@ import (
 // step in between, so that one that is lost, doubled, out of order, too early
 // or torn is found at once.
 
-var deep = flag.Bool("deep", false, "explore larger bounds")
-
-func upTo(n, more int) int {
-	if *deep {
-		return more
-	}
-	return n
-}
-
-var both = []modelcheck.Model{modelcheck.SC, modelcheck.TSO}
-
 type message struct{ position, complement uint64 }
 
 const messageSize = unsafe.Sizeof(message{})
 
 // starts are positions to begin at. From the second the stamps wrap within the
 // first two laps.
-var starts = []struct {
-	name string
-	at   uint64
-}{
-	{"from 0", 0},
-	{"from 2⁶³-1", 1<<63 - 1},
-}
-
-// sum puts the results of several explorations together.
-type sum struct{ modelcheck.Result }
-
-func (s *sum) add(r modelcheck.Result) {
-	if s.Failure == nil && r.Failure != nil {
-		s.Failure = r.Failure
-	}
-	s.Executions += r.Executions
-	s.Blocked += r.Blocked
-	s.Steps += r.Steps
-	s.Points += r.Points
-	s.Time += r.Time
-	if s.Bound == "" {
-		s.Bound = r.Bound
-	}
-}
+var starts = []uint64{0, 1<<63 - 1}
 
 // shared is a ring of a model.
 type shared struct {
@@ -122,15 +88,9 @@ func (s *shared) read(at unsafe.Pointer, position uint64, slow bool) {
 	}
 }
 
-// spin looks until ready reports true. The fence, after a look without one, is
-// for the explorer: Pause waits for news of the words that were looked at in
-// memory, and a load that the own store buffer answers is no such look.
+// spin looks until ready reports true.
 func spin(ready func() bool) {
 	for !ready() {
-		word.Fence()
-		if ready() {
-			return
-		}
 		word.Pause(1)
 	}
 }
@@ -213,10 +173,11 @@ func (s *shared) recvBatches(c *Consumer, n, batch int) {
 // TestModelRing: one at a time, in place with the slot held over steps, and in
 // batches, at the wraps of positions and of laps.
 func TestModelRing(t *testing.T) {
-	for _, m := range both {
+	models := suite.New(t)
+	for _, m := range suite.Models {
 		for _, capacity := range []int{1, 2} {
 			for _, start := range starts {
-				n := upTo(2*capacity, 2*capacity+1)
+				n := suite.UpTo(2*capacity, 2*capacity+2)
 				if capacity == 1 {
 					n++
 				}
@@ -226,23 +187,22 @@ func TestModelRing(t *testing.T) {
 					recv func(*shared, *Consumer)
 				}{
 					{"single",
-						func(s *shared, p *Producer) { s.sendAll(p, start.at, n, false) },
-						func(s *shared, c *Consumer) { s.recvAll(c, start.at, n, false) }},
+						func(s *shared, p *Producer) { s.sendAll(p, start, n, false) },
+						func(s *shared, c *Consumer) { s.recvAll(c, start, n, false) }},
 					{"in place",
-						func(s *shared, p *Producer) { s.sendAll(p, start.at, n, true) },
-						func(s *shared, c *Consumer) { s.recvAll(c, start.at, n, true) }},
+						func(s *shared, p *Producer) { s.sendAll(p, start, n, true) },
+						func(s *shared, c *Consumer) { s.recvAll(c, start, n, true) }},
 					{"batches",
 						func(s *shared, p *Producer) { s.sendBatches(p, n, 3) },
 						func(s *shared, c *Consumer) { s.recvBatches(c, n, 3) }},
 				} {
-					r := modelcheck.Explore(modelcheck.Config{Model: m, MaxExecutions: upTo(100_000, 5_000_000)}, func(w *modelcheck.World) {
-						s := newShared(w, capacity, start.at)
+					models.Explore(fmt.Sprintf("ring of %d, %s", capacity, how.name), modelcheck.Config{Model: m, MaxExecutions: suite.UpTo(100_000, 4_000_000)}, func(w *modelcheck.World) {
+						s := newShared(w, capacity, start)
 						p, c := s.producer(), s.consumer()
 						w.Go("producer", func() { how.send(s, p) })
 						w.Go("consumer", func() { how.recv(s, c) })
-						w.Final(func() error { return s.check(p, c, start.at, n) })
+						w.Final(func() error { return s.check(p, c, start, n) })
 					})
-					modelcheck.Check(t, fmt.Sprintf("ring of %d, %s, %s, %v", capacity, how.name, start.name, m), r)
 				}
 			}
 		}
@@ -251,10 +211,11 @@ func TestModelRing(t *testing.T) {
 
 // TestModelRingWatched: a third goroutine looks at Len and BlockedAnywhere.
 func TestModelRingWatched(t *testing.T) {
-	for _, m := range both {
+	models := suite.New(t)
+	for _, m := range suite.Models {
 		for _, capacity := range []int{1, 2} {
-			r := modelcheck.Explore(modelcheck.Config{Model: m, MaxExecutions: upTo(50_000, 0)}, func(w *modelcheck.World) {
-				const n = 2
+			models.Explore(fmt.Sprintf("ring of %d, watched", capacity), modelcheck.Config{Model: m, MaxExecutions: suite.UpTo(50_000, 500_000)}, func(w *modelcheck.World) {
+				n := suite.UpTo(2, 3)
 				s := newShared(w, capacity, 1<<63-1)
 				p, c := s.producer(), s.consumer()
 				w.Go("producer", func() { s.sendAll(p, 1<<63-1, n, false) })
@@ -268,7 +229,6 @@ func TestModelRingWatched(t *testing.T) {
 				})
 				w.Final(func() error { return s.check(p, c, 1<<63-1, n) })
 			})
-			modelcheck.Check(t, fmt.Sprintf("ring of %d, watched, %v", capacity, m), r)
 		}
 	}
 }
@@ -276,8 +236,9 @@ func TestModelRingWatched(t *testing.T) {
 // TestModelLevel: who is blocked for ever looks blocked from anywhere, and who
 // is not does not. This is what makes a token that Ready owes come.
 func TestModelLevel(t *testing.T) {
-	for _, m := range both {
-		r := modelcheck.Explore(modelcheck.Config{Model: m}, func(w *modelcheck.World) {
+	models := suite.New(t)
+	for _, m := range suite.Models {
+		models.Explore("level of a full ring", modelcheck.Config{Model: m}, func(w *modelcheck.World) {
 			s := newShared(w, 1, 0)
 			p, c := s.producer(), s.consumer()
 			w.Go("producer", func() { s.sendAll(p, 0, 3, false) })
@@ -289,21 +250,20 @@ func TestModelLevel(t *testing.T) {
 				return nil
 			})
 		})
-		modelcheck.Check(t, fmt.Sprintf("level of a full ring, %v", m), r)
 	}
 }
 
 // TestModelScanAtWork: while the other end works, a successor's scan finds the
 // position that the dead end had, whatever the other does meanwhile.
 func TestModelScanAtWork(t *testing.T) {
-	for _, m := range both {
+	models := suite.New(t)
+	for _, m := range suite.Models {
 		for _, capacity := range []int{1, 2, 4} {
-			var all sum
 			for before := 0; before <= capacity; before++ { // messages already in it
 				for _, start := range starts {
 					world := func(scanHead bool) func(*modelcheck.World) {
 						return func(w *modelcheck.World) {
-							s := newShared(w, capacity, start.at)
+							s := newShared(w, capacity, start)
 							p, c := s.producer(), s.consumer()
 							for range before {
 								s.write(p.Slot(), p.Position(), false)
@@ -311,9 +271,9 @@ func TestModelScanAtWork(t *testing.T) {
 							}
 							w.Go("other", func() {
 								if scanHead {
-									s.sendAll(p, start.at, capacity, false)
+									s.sendAll(p, start, capacity, false)
 								} else {
-									s.recvAll(c, start.at, before, false)
+									s.recvAll(c, start, before, false)
 								}
 							})
 							w.Go("successor", func() {
@@ -328,11 +288,10 @@ func TestModelScanAtWork(t *testing.T) {
 						}
 					}
 					for _, scanHead := range []bool{false, true} {
-						all.add(modelcheck.Explore(modelcheck.Config{Model: m}, world(scanHead)))
+						models.Explore(fmt.Sprintf("scans at work, ring of %d", capacity), modelcheck.Config{Model: m}, world(scanHead))
 					}
 				}
 			}
-			modelcheck.Check(t, fmt.Sprintf("scans at work, ring of %d, %v", capacity, m), all.Result)
 		}
 	}
 }
@@ -341,30 +300,31 @@ func TestModelScanAtWork(t *testing.T) {
 // not; its successor finds its position by the scan while the other end works,
 // and goes on. A message that was published is received once, in its place.
 func TestModelRingDies(t *testing.T) {
-	const n, capacity = 3, 2
-	for _, m := range both {
+	models := suite.New(t)
+	const capacity = 2
+	n := suite.UpTo(3, 4)
+	for _, m := range suite.Models {
 		for _, batch := range []int{1, 2} {
 			for _, start := range starts {
-				cfg := modelcheck.Config{Model: m, MaxExecutions: upTo(3_000, 0)} // for each step
-				r := modelcheck.Sweep(cfg, "producer", func(w *modelcheck.World) {
-					s := newShared(w, capacity, start.at)
+				cfg := modelcheck.Config{Model: m, MaxExecutions: suite.UpTo(3_000, 50_000)} // for each step
+				models.Sweep(fmt.Sprintf("producer dies in batches of %d", batch), cfg, "producer", func(w *modelcheck.World) {
+					s := newShared(w, capacity, start)
 					p, c := s.producer(), s.consumer()
 					w.Go("producer", func() { s.sendBatches(p, n, batch) })
-					w.Go("consumer", func() { s.recvAll(c, start.at, n, true) })
+					w.Go("consumer", func() { s.recvAll(c, start, n, true) })
 					w.Go("successor", func() {
 						w.AwaitDeath("producer")
 						next := s.producer()
 						if next.stamp-p.stamp > 2*uint64(batch) {
 							panic("the scan does not find what was published")
 						}
-						s.sendAll(next, start.at, n, false)
+						s.sendAll(next, start, n, false)
 					})
 				})
-				modelcheck.Check(t, fmt.Sprintf("producer dies in batches of %d, %s, %v", batch, start.name, m), r)
-				r = modelcheck.Sweep(cfg, "consumer", func(w *modelcheck.World) {
-					s := newShared(w, capacity, start.at)
+				models.Sweep(fmt.Sprintf("consumer dies in batches of %d", batch), cfg, "consumer", func(w *modelcheck.World) {
+					s := newShared(w, capacity, start)
 					p, c := s.producer(), s.consumer()
-					w.Go("producer", func() { s.sendAll(p, start.at, n, false) })
+					w.Go("producer", func() { s.sendAll(p, start, n, false) })
 					w.Go("consumer", func() { s.recvBatches(c, n, batch) })
 					w.Go("successor", func() {
 						w.AwaitDeath("consumer")
@@ -372,10 +332,9 @@ func TestModelRingDies(t *testing.T) {
 						if next.stamp-c.stamp > 2*uint64(batch) {
 							panic("the scan does not find what was released")
 						}
-						s.recvAll(next, start.at, n, false)
+						s.recvAll(next, start, n, false)
 					})
 				})
-				modelcheck.Check(t, fmt.Sprintf("consumer dies in batches of %d, %s, %v", batch, start.name, m), r)
 			}
 		}
 	}
