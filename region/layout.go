@@ -48,6 +48,7 @@ const (
 
 	stateLive    = 0
 	stateRetired = 1 // and, from hostile hands, anything else that is not 0
+	stateCut     = 2 // retired because the file was cut off
 )
 
 var magic = [8]byte{'s', 'h', 'm', 'k', 'i', 't', '\r', '\n'}
@@ -68,7 +69,7 @@ type header struct {
 	lockInode uint64   // inode number of the locks; 0 on the heap
 	_         [40]byte
 
-	state word.U32 // stateLive or stateRetired; on lines of its own
+	state word.U32 // stateLive, stateRetired or stateCut; on lines of its own
 	_     [124]byte
 
 	table [maxSections]sectionEntry

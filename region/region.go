@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 	"unsafe"
+
+	"github.com/shmkit/shm/internal/word"
 )
 
 // A Config says what a new region looks like, or, for Open, what a region
@@ -77,6 +79,7 @@ type Region struct {
 	roles  []endpoint
 	mem    []byte      // the mapping, or what keeps the heap memory alive
 	heap   *heapShared // nil but for heap regions
+	cut    word.U32    // 1: the memory was found to have gone away; see cut.go
 
 	// life serialises what begins and ends a claim: Claim, Attach, Detach,
 	// Close, File, Abandon, Unmap. It is held while finished runs and while
@@ -138,6 +141,9 @@ func newRegion(l *Layout, b Backing, mem []byte) *Region {
 	r.header = (*header)(r.base)
 	ep, _ := l.section(KindEndpoints)
 	r.roles = unsafe.Slice((*endpoint)(unsafe.Add(r.base, ep.Offset)), l.Roles)
+	if b != BackingHeap {
+		r.enroll()
+	}
 	return r
 }
 
@@ -207,7 +213,23 @@ func (r *Region) Claim(role int) error {
 		return err
 	}
 	defer unlock()
-	return r.claim(role, nil)
+	return r.take(role, nil)
+}
+
+// take is claim that survives a file that is cut off meanwhile.
+func (r *Region) take(role int, transit locker) (err error) {
+	if survive(func() { err = r.claim(role, transit) }) {
+		r.locks.unlock(roleByte(role)) // harmless if claim did not come that far
+		return r.cutError()
+	}
+	return err
+}
+
+// quit is leave that survives a file that was cut off.
+func (r *Region) quit(p Phase) {
+	if survive(func() { r.leave(p) }) {
+		r.lost()
+	}
 }
 
 // Attach makes a second attachment of the same region, with a mapping and
@@ -287,7 +309,7 @@ func (r *Region) Detach() error {
 	}
 	r.unwatch()
 	if r.role >= 0 {
-		r.leave(Detached)
+		r.quit(Detached)
 	}
 	return r.release()
 }
@@ -313,11 +335,15 @@ func (r *Region) Close(finished func() bool) error {
 	r.unwatch()
 	unlock, err := r.lockOwnName()
 	if r.role >= 0 {
-		r.leave(Closed)
+		r.quit(Closed)
 	}
 	if err == nil {
 		defer unlock() // a panic of finished included
-		if r.name != "" && finished != nil && finished() {
+		last := false
+		if r.name != "" && finished != nil && survive(func() { last = finished() }) {
+			r.lost()
+		}
+		if last {
 			err = r.unlinkOwn()
 		}
 	}
@@ -381,5 +407,6 @@ func (r *Region) Unmap() error {
 	if r.heap != nil {
 		return nil
 	}
+	r.strike()
 	return unmap(mem)
 }

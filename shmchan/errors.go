@@ -43,5 +43,6 @@ var (
 	errLeased  = fmt.Errorf("shmchan: a message is in place; call Commit or Release first: %w", ErrBusy)
 	errShared  = fmt.Errorf("shmchan: two goroutines use one endpoint at once; give each its own or a lock: %w", ErrBusy)
 	errNoLease = fmt.Errorf("shmchan: no message is in place; Commit goes with Reserve and Release with Peek: %w", fs.ErrInvalid)
+	errCut     = fmt.Errorf("shmchan: the channel's file was cut off; Close, and Remove the name: %w", ErrCorrupt)
 	errRemoved = fmt.Errorf("shmchan: the channel was removed or replaced: %w", ErrClosed)
 )
