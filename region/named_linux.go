@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -108,8 +109,8 @@ func tryLockPath(path string, c *Config) (*heldName, error) {
 		}
 		if err = nameFile(fd, temp, lockFile); err != nil {
 			dropFile(fd, temp)
-			if errors.Is(err, fs.ErrExist) {
-				return nil, nil // somebody was faster
+			if errors.Is(err, fs.ErrExist) || temp != "" && errors.Is(err, fs.ErrNotExist) {
+				return nil, nil // somebody was faster, or took our temporary name
 			}
 			return nil, err
 		}
@@ -188,6 +189,9 @@ func (n *heldName) used() bool {
 func (n *heldName) remove() error {
 	if err := unix.Unlink(n.path); err != nil {
 		return fmt.Errorf("region: remove %s: %w", n.path, err)
+	}
+	for _, path := range []string{n.path, n.path + lockSuffix} {
+		unix.Unlink(tempPath(path)) // of a creator that died
 	}
 	if err := unix.Unlink(n.path + lockSuffix); err != nil && err != unix.ENOENT {
 		return fmt.Errorf("region: remove %s: %w", n.path+lockSuffix, err)
@@ -329,6 +333,9 @@ func mapChecked(path string, b Backing, fd int, st *unix.Stat_t) (*Region, error
 	}
 	r := newRegion(l, b, mem)
 	r.name, r.data = path, fd
+	if b == BackingNamed {
+		r.mode = os.FileMode(st.Mode & 0o777)
+	}
 	return r, nil
 }
 
@@ -359,7 +366,7 @@ func (n *heldName) create(c *Config, l *Layout) (r *Region, err error) {
 		return nil, fmt.Errorf("region: %s: %w", n.path, err)
 	}
 	x := newRegion(l, BackingNamed, mem)
-	x.name, x.data = n.path, fd
+	x.name, x.data, x.mode = n.path, fd, os.FileMode(c.dataMode())
 	x.header.write(l)
 	if c.Init != nil {
 		x.locks = n.locks

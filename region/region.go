@@ -17,7 +17,7 @@ import (
 type Config struct {
 	Sections []Section   // without the endpoint table, which is added by itself
 	Roles    int         // 1 to 64
-	Mode     os.FileMode // of a named region; 0 means 0600
+	Mode     os.FileMode // of a named region that is made; 0 means 0600. See Open for one that is there
 
 	// HugePages asks for transparent huge pages where the system has them.
 	// The size is rounded up to 2 MiB. Best effort.
@@ -73,6 +73,7 @@ type Region struct {
 	layout  *Layout
 	name    string // absolute; "" if there is none
 	backing Backing
+	mode    os.FileMode // permission bits of a named region's file, when it was opened
 
 	base   unsafe.Pointer
 	header *header
@@ -158,6 +159,10 @@ func (r *Region) Name() string { return r.name }
 
 // Backing tells where the memory comes from.
 func (r *Region) Backing() Backing { return r.backing }
+
+// Mode returns the permission bits that the file of a named region had when this
+// attachment opened it, 0 for others.
+func (r *Region) Mode() os.FileMode { return r.mode }
 
 // ID returns the random identity that the region was made with. All its
 // attachments have the same, two regions never.

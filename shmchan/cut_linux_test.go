@@ -163,8 +163,8 @@ func TestOwnGoroutinesWhenCutOff(t *testing.T) {
 		<-tx.Ready()
 		ch := rx.Chan(bg)
 		ctx, cancel := context.WithCancel(bg)
+		other := receiver(t, name+"2")
 		waits := goes(func() error {
-			other := receiver(t, name+"2")
 			defer other.Close()
 			return other.WaitPeer(ctx)
 		})

@@ -212,8 +212,23 @@ func (e *end) death(st region.State) error {
 	if e.await || st.Deaths == told || !e.told.CompareAndSwap(told, st.Deaths) {
 		return nil
 	}
-	return fmt.Errorf("shmchan: a %s ended without Close (the last one was process %d); messages stay, and where others can open the channel a successor goes on: %w",
-		roleNames[e.peer()], st.PID, ErrPeerDied)
+	return fmt.Errorf("shmchan: %s; messages stay, and where others can open the channel a successor goes on: %w",
+		e.obituary(st, st.Deaths-told), ErrPeerDied)
+}
+
+// obituary says who died, of which the record keeps the last holder only.
+func (e *end) obituary(st region.State, deaths uint32) string {
+	who := "the " + roleNames[e.peer()]
+	if name := e.reg.Name(); name != "" {
+		who += " of " + name
+	}
+	switch {
+	case deaths > 1 && deaths < 1<<16: // modulo what the count holds
+		return fmt.Sprintf("%s ended without Close %d times; the last to have that end was process %d", who, deaths, st.PID)
+	case st.Phase == region.Dead:
+		return fmt.Sprintf("%s, process %d, ended without Close", who, st.PID)
+	}
+	return fmt.Sprintf("%s ended without Close, and process %d has come in its place", who, st.PID)
 }
 
 // borrow lets another goroutine than the owning one use the region. It reports
