@@ -33,9 +33,15 @@ func TestSquattersInAStickyDirectory(t *testing.T) {
 		squat func(t *testing.T, name, victim string)
 		want  error
 	}{
-		"a file":                  {func(t *testing.T, name, _ string) { os.WriteFile(name, []byte("mine"), 0o666); os.Chown(name, nobody, nobody) }, fs.ErrPermission},
-		"a region":                {func(t *testing.T, name, _ string) { sound(t, name) }, fs.ErrPermission},
-		"the locks":               {func(t *testing.T, name, _ string) { os.WriteFile(name+".lock", nil, 0o666); os.Chown(name+".lock", nobody, nobody) }, fs.ErrPermission},
+		"a file": {func(t *testing.T, name, _ string) {
+			os.WriteFile(name, []byte("mine"), 0o666)
+			os.Chown(name, nobody, nobody)
+		}, fs.ErrPermission},
+		"a region": {func(t *testing.T, name, _ string) { sound(t, name) }, fs.ErrPermission},
+		"the locks": {func(t *testing.T, name, _ string) {
+			os.WriteFile(name+".lock", nil, 0o666)
+			os.Chown(name+".lock", nobody, nobody)
+		}, fs.ErrPermission},
 		"a link to the victim":    {func(t *testing.T, name, victim string) { os.Symlink(victim, name) }, fs.ErrInvalid},
 		"locks that are a link":   {func(t *testing.T, name, victim string) { os.Symlink(victim, name+".lock") }, fs.ErrInvalid},
 		"a dangling link":         {func(t *testing.T, name, victim string) { os.Symlink(victim+"-new", name+".lock") }, fs.ErrInvalid},
