@@ -35,8 +35,9 @@
 // messages. It does not protect a process from what a peer writes into the
 // sections: whoever reads them must bear any bytes. A memfd region is sealed,
 // so no peer can cut it off. The owner of a named region, and those whom its
-// mode lets write, can shorten the file, and the next access to it then kills
-// the process (SIGBUS): share named regions with those you trust that far.
+// mode lets write, can shorten the file, and the next access to it is then a
+// SIGBUS: the end of the process, or, under [Guard], an error. What this package
+// does by itself survives that.
 //
 // Outside Linux there are only heap regions, and Memfd makes one.
 package region

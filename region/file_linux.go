@@ -116,7 +116,7 @@ func (r *Region) File() (*os.File, error) {
 		return nil, err
 	}
 	r.unwatch()
-	r.leave(Transit)
+	r.quit(Transit)
 	what := r.name
 	if what == "" {
 		what = "memfd"
@@ -279,7 +279,10 @@ func fromSocket(sock, role int, check func(*Region) error) (r *Region, err error
 	}
 	x.locks = locks
 	if check != nil {
-		if err := check(x); err != nil {
+		if survive(func() { err = check(x) }) {
+			err = x.cutError()
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -290,7 +293,7 @@ func fromSocket(sock, role int, check func(*Region) error) (r *Region, err error
 		return nil, err
 	}
 	defer unlock()
-	if err := x.claim(role, &ofdLocks{transit}); err != nil {
+	if err := x.take(role, &ofdLocks{transit}); err != nil {
 		return nil, err
 	}
 	take(sock)

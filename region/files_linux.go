@@ -1,7 +1,7 @@
 package region
 
 import (
-	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -162,7 +162,8 @@ func makeFile(path string, mode uint32) (fd int, temp string, err error) {
 		if err == nil {
 			unix.Close(fd)
 		}
-		temp = dir + "/.shm-" + rand.Text()
+		temp = tempPath(path)
+		unix.Unlink(temp) // of one who died, or is about to be told that somebody was faster
 		fd, err = openat(temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, mode)
 	}
 	if err != nil {
@@ -173,6 +174,13 @@ func makeFile(path string, mode uint32) (fd int, temp string, err error) {
 		return -1, "", fmt.Errorf("region: set the mode of a file in %s: %w", dir, err)
 	}
 	return fd, temp, nil
+}
+
+// tempPath is the one name under which a file on its way to path can lie. It is
+// always the same, so that whoever comes next finds what a dead creator left.
+func tempPath(path string) string {
+	sum := sha256.Sum256([]byte(filepath.Base(path)))
+	return fmt.Sprintf("%s/.shm-%x", filepath.Dir(path), sum[:12])
 }
 
 var noTmpfile = false // set by tests

@@ -46,8 +46,11 @@ const (
 
 	flagRequired = 1 << 0
 
+	optHuge = 1 << 0 // the creator asked for huge pages
+
 	stateLive    = 0
 	stateRetired = 1 // and, from hostile hands, anything else that is not 0
+	stateCut     = 2 // retired because the file was cut off
 )
 
 var magic = [8]byte{'s', 'h', 'm', 'k', 'i', 't', '\r', '\n'}
@@ -66,9 +69,10 @@ type header struct {
 	creator   uint32   // process id, as the creator sees itself
 	checksum  uint32   // CRC32-C of [0, 128) and the used table, itself as 0
 	lockInode uint64   // inode number of the locks; 0 on the heap
-	_         [40]byte
+	options   uint32   // optHuge
+	_         [36]byte
 
-	state word.U32 // stateLive or stateRetired; on lines of its own
+	state word.U32 // stateLive, stateRetired or stateCut; on lines of its own
 	_     [124]byte
 
 	table [maxSections]sectionEntry
@@ -164,6 +168,7 @@ type Layout struct {
 	Created   int64    // nanoseconds since 1970
 	Creator   int      // process id
 	LockInode uint64
+	HugePages bool // the creator asked for them
 	Roles     int
 	Sections  []SectionInfo
 }
@@ -196,7 +201,7 @@ func (c *Config) plan() (*Layout, error) {
 	all := make([]Section, 0, len(c.Sections)+1)
 	all = append(all, Section{KindEndpoints, endpointVersion, true, uint64(c.Roles) * endpointSize, endpointSize})
 	all = append(all, c.Sections...)
-	l := &Layout{Roles: c.Roles}
+	l := &Layout{Roles: c.Roles, HugePages: c.HugePages}
 	end := uint64(headerSize)
 	for _, s := range all {
 		align := max(s.Align, minAlign)
@@ -242,6 +247,9 @@ func (h *header) write(l *Layout) {
 	h.created = l.Created
 	h.creator = uint32(l.Creator)
 	h.lockInode = l.LockInode
+	if l.HugePages {
+		h.options = optHuge
+	}
 	for i, s := range l.Sections {
 		e := &h.table[i]
 		e.kind, e.version, e.offset, e.size = uint32(s.Kind), s.Version, s.Offset, s.Size

@@ -2,6 +2,7 @@ package region
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,7 +10,9 @@ import (
 	"testing"
 )
 
-// A thousand ways in and out leave no descriptor, goroutine, mapping or file.
+var cycles = flag.Int("cycles", 500, "how often TestNothingLeft opens and closes")
+
+// Many ways in and out leave no descriptor, goroutine, mapping or file.
 func TestNothingLeft(t *testing.T) {
 	until(t, "inotify is closed", noInotify)
 	// Warm up what the runtime keeps.
@@ -98,7 +101,7 @@ func TestNothingLeft(t *testing.T) {
 		return fmt.Sprintf("%d descriptors, %d shared mappings", countFDs(t), shared), runtime.NumGoroutine()
 	}
 	before, goroutines := settle()
-	for i := range 1000 {
+	for i := range *cycles {
 		cycle(i, dir)
 	}
 	until(t, "all is as before", func() bool {

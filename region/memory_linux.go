@@ -29,12 +29,16 @@ func allocate(fd int, size, free uint64) error {
 		switch {
 		case err == nil:
 		case errors.Is(err, unix.ENOSPC):
-			return fmt.Errorf("region: %d bytes needed, the file system has %d free; make room or enlarge it: %w", size, free, err)
+			return fullError(size, free, err)
 		default:
 			return fmt.Errorf("region: allocate %d bytes: %w", size, err)
 		}
 	}
 	return nil
+}
+
+func fullError(size, free uint64, err error) error {
+	return fmt.Errorf("region: %d bytes needed, the file system has %d free; make room or enlarge it: %w", size, free, err)
 }
 
 func fallocate(fd int, off, n uint64) error {
@@ -97,6 +101,15 @@ func (c *Config) create(fd int, l *Layout) (mem []byte, err error) {
 	var st unix.Statfs_t
 	if fstatfs(fd, &st) == nil {
 		free = st.Bavail * uint64(st.Bsize)
+		if int64(uint32(st.Type)) == unix.TMPFS_MAGIC {
+			// Before a page is taken: what is allocated here is gone for others.
+			if st.Blocks > 0 && l.Size > free {
+				return nil, fullError(l.Size, free, unix.ENOSPC)
+			}
+			if err := checkRoom(l.Size); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if !c.HugePages {
 		if err := allocate(fd, l.Size, free); err != nil {
@@ -158,6 +171,6 @@ func (r *Region) again() (*Region, error) {
 		return nil, err
 	}
 	n := newRegion(r.layout, r.backing, mem)
-	n.name, n.data, n.locks = r.name, data, &ofdLocks{lock}
+	n.name, n.mode, n.data, n.locks = r.name, r.mode, data, &ofdLocks{lock}
 	return n, nil
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"runtime/debug"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -65,7 +65,10 @@ func Open(name string, role int, c Config) (*Region, error) {
 		if err != nil {
 			return nil, err
 		}
-		r, err := n.open(role, &c, l)
+		var r *Region
+		if survive(func() { r, err = n.open(role, &c, l) }) { // what it had is undone
+			return nil, cutError(path)
+		}
 		if r != nil || err != nil {
 			return r, err
 		}
@@ -106,8 +109,8 @@ func tryLockPath(path string, c *Config) (*heldName, error) {
 		}
 		if err = nameFile(fd, temp, lockFile); err != nil {
 			dropFile(fd, temp)
-			if errors.Is(err, fs.ErrExist) {
-				return nil, nil // somebody was faster
+			if errors.Is(err, fs.ErrExist) || temp != "" && errors.Is(err, fs.ErrNotExist) {
+				return nil, nil // somebody was faster, or took our temporary name
 			}
 			return nil, err
 		}
@@ -173,11 +176,22 @@ func (n *heldName) belongs(l *Layout) bool {
 	return err == nil && k == len(l.ID) && [16]byte(id[:16]) == l.ID && n.inode == l.LockInode
 }
 
+// used tells whether the lock file was that of a region. Some process may still
+// have that region, and hold roles by these locks.
+func (n *heldName) used() bool {
+	var b [1]byte
+	k, err := unix.Pread(n.locks.fd, b[:], 0)
+	return err != nil || k > 0
+}
+
 // remove takes both names away. The lock file goes even if it is older than
 // this call: a lock inode belongs to one region.
 func (n *heldName) remove() error {
 	if err := unix.Unlink(n.path); err != nil {
 		return fmt.Errorf("region: remove %s: %w", n.path, err)
+	}
+	for _, path := range []string{n.path, n.path + lockSuffix} {
+		unix.Unlink(tempPath(path)) // of a creator that died
 	}
 	if err := unix.Unlink(n.path + lockSuffix); err != nil && err != unix.ENOENT {
 		return fmt.Errorf("region: remove %s: %w", n.path+lockSuffix, err)
@@ -186,7 +200,9 @@ func (n *heldName) remove() error {
 }
 
 // open does the work of Open under the name's lock, which it lets go. It
-// returns neither Region nor error if it removed what was there.
+// returns neither Region nor error if it removed what was there: a region that is
+// over, or the locks of one whose name somebody has taken away by hand, or that a
+// creator or a remover left when it died.
 func (n *heldName) open(role int, c *Config, l *Layout) (r *Region, err error) {
 	done := false
 	defer func() {
@@ -197,6 +213,12 @@ func (n *heldName) open(role int, c *Config, l *Layout) (r *Region, err error) {
 	r, err = n.attach(c)
 	created := false
 	if errors.Is(err, fs.ErrNotExist) {
+		if n.used() {
+			unix.Unlink(n.path + lockSuffix)
+			n.unlock()
+			done = true
+			return nil, nil
+		}
 		r, err = n.create(c, l)
 		created = true
 	}
@@ -210,7 +232,7 @@ func (n *heldName) open(role int, c *Config, l *Layout) (r *Region, err error) {
 		return nil, err
 	}
 	r.locks = n.locks
-	if err := r.claim(role, nil); err != nil {
+	if err := r.take(role, nil); err != nil {
 		r.drop() // undo closes the locks
 		if created {
 			unix.Unlink(n.path)
@@ -311,6 +333,9 @@ func mapChecked(path string, b Backing, fd int, st *unix.Stat_t) (*Region, error
 	}
 	r := newRegion(l, b, mem)
 	r.name, r.data = path, fd
+	if b == BackingNamed {
+		r.mode = os.FileMode(st.Mode & 0o777)
+	}
 	return r, nil
 }
 
@@ -341,7 +366,7 @@ func (n *heldName) create(c *Config, l *Layout) (r *Region, err error) {
 		return nil, fmt.Errorf("region: %s: %w", n.path, err)
 	}
 	x := newRegion(l, BackingNamed, mem)
-	x.name, x.data = n.path, fd
+	x.name, x.data, x.mode = n.path, fd, os.FileMode(c.dataMode())
 	x.header.write(l)
 	if c.Init != nil {
 		x.locks = n.locks
@@ -414,7 +439,7 @@ func Remove(name string, wake func(*Region)) error {
 	}
 	if r, err := n.mapExisting(&Config{Mode: 0o666}, 0); err == nil {
 		r.locks = n.locks
-		touch(func() {
+		survive(func() {
 			r.retire()
 			if wake != nil {
 				wake(r)
@@ -423,20 +448,6 @@ func Remove(name string, wake func(*Region)) error {
 		r.drop()
 	}
 	return n.remove()
-}
-
-// touch runs f, which uses the memory of a file that anybody may own, and
-// survives when the owner cuts the file off under it.
-func touch(f func()) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			if _, fault := p.(interface{ Addr() uintptr }); !fault {
-				panic(p)
-			}
-		}
-	}()
-	f()
 }
 
 func exists(path string) bool {

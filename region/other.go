@@ -53,5 +53,7 @@ func (r *Region) again() (*Region, error) { return nil, unsupported("attach") }
 func (r *Region) unlinkOwn() error        { return nil }
 func watchLocks(*Region)                  {}
 func unwatchLocks(*Region)                {}
+func (r *Region) shrunk() bool            { return false }
+func (r *Region) lengthen()               {}
 func unmap([]byte) error                  { return nil }
 func closeFD(int) error                   { return nil }

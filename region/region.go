@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 	"unsafe"
+
+	"github.com/shmkit/shm/internal/word"
 )
 
 // A Config says what a new region looks like, or, for Open, what a region
@@ -15,7 +17,7 @@ import (
 type Config struct {
 	Sections []Section   // without the endpoint table, which is added by itself
 	Roles    int         // 1 to 64
-	Mode     os.FileMode // of a named region; 0 means 0600
+	Mode     os.FileMode // of a named region that is made; 0 means 0600. See Open for one that is there
 
 	// HugePages asks for transparent huge pages where the system has them.
 	// The size is rounded up to 2 MiB. Best effort.
@@ -71,12 +73,14 @@ type Region struct {
 	layout  *Layout
 	name    string // absolute; "" if there is none
 	backing Backing
+	mode    os.FileMode // permission bits of a named region's file, when it was opened
 
 	base   unsafe.Pointer
 	header *header
 	roles  []endpoint
 	mem    []byte      // the mapping, or what keeps the heap memory alive
 	heap   *heapShared // nil but for heap regions
+	cut    word.U32    // 1: the memory was found to have gone away; see cut.go
 
 	// life serialises what begins and ends a claim: Claim, Attach, Detach,
 	// Close, File, Abandon, Unmap. It is held while finished runs and while
@@ -138,6 +142,9 @@ func newRegion(l *Layout, b Backing, mem []byte) *Region {
 	r.header = (*header)(r.base)
 	ep, _ := l.section(KindEndpoints)
 	r.roles = unsafe.Slice((*endpoint)(unsafe.Add(r.base, ep.Offset)), l.Roles)
+	if b != BackingHeap {
+		r.enroll()
+	}
 	return r
 }
 
@@ -152,6 +159,10 @@ func (r *Region) Name() string { return r.name }
 
 // Backing tells where the memory comes from.
 func (r *Region) Backing() Backing { return r.backing }
+
+// Mode returns the permission bits that the file of a named region had when this
+// attachment opened it, 0 for others.
+func (r *Region) Mode() os.FileMode { return r.mode }
 
 // ID returns the random identity that the region was made with. All its
 // attachments have the same, two regions never.
@@ -207,7 +218,23 @@ func (r *Region) Claim(role int) error {
 		return err
 	}
 	defer unlock()
-	return r.claim(role, nil)
+	return r.take(role, nil)
+}
+
+// take is claim that survives a file that is cut off meanwhile.
+func (r *Region) take(role int, transit locker) (err error) {
+	if survive(func() { err = r.claim(role, transit) }) {
+		r.locks.unlock(roleByte(role)) // harmless if claim did not come that far
+		return r.cutError()
+	}
+	return err
+}
+
+// quit is leave that survives a file that was cut off.
+func (r *Region) quit(p Phase) {
+	if survive(func() { r.leave(p) }) {
+		r.lost()
+	}
 }
 
 // Attach makes a second attachment of the same region, with a mapping and
@@ -287,7 +314,7 @@ func (r *Region) Detach() error {
 	}
 	r.unwatch()
 	if r.role >= 0 {
-		r.leave(Detached)
+		r.quit(Detached)
 	}
 	return r.release()
 }
@@ -313,11 +340,15 @@ func (r *Region) Close(finished func() bool) error {
 	r.unwatch()
 	unlock, err := r.lockOwnName()
 	if r.role >= 0 {
-		r.leave(Closed)
+		r.quit(Closed)
 	}
 	if err == nil {
 		defer unlock() // a panic of finished included
-		if r.name != "" && finished != nil && finished() {
+		last := false
+		if r.name != "" && finished != nil && survive(func() { last = finished() }) {
+			r.lost()
+		}
+		if last {
 			err = r.unlinkOwn()
 		}
 	}
@@ -381,5 +412,6 @@ func (r *Region) Unmap() error {
 	if r.heap != nil {
 		return nil
 	}
+	r.strike()
 	return unmap(mem)
 }

@@ -57,7 +57,8 @@ func Validate(b []byte, fileSize uint64) (*Layout, error) {
 
 	l := &Layout{
 		Size: h.size, ID: h.id, Boot: h.boot, Created: h.created, Creator: int(h.creator), LockInode: h.lockInode,
-		Sections: make([]SectionInfo, 0, h.sections),
+		HugePages: h.options&optHuge != 0,
+		Sections:  make([]SectionInfo, 0, h.sections),
 	}
 	end := uint64(headerSize)
 	for i := range h.table[:h.sections] {

@@ -11,12 +11,13 @@ type watch struct {
 	mu   sync.Mutex // held while fn runs
 	fn   func()     // nil if there is none
 	told []uint32   // deaths of each role that fn knows of
-	in   any        // where watchLocks put it
+	in   []inodeKey // where watchLocks put it
 }
 
 // Watch makes fn be called soon after an endpoint of the region may have
 // died: normally within a millisecond, and after its state says Dead. If a
-// role is dead when Watch is called, fn is called before Watch returns.
+// role is dead when Watch is called, fn is called before Watch returns. It is
+// called too when the file was found to be cut off (Cut).
 // Spurious calls are possible, two at the same time are not. There is at most
 // one fn a Region; a second Watch is fs.ErrInvalid.
 //
@@ -33,20 +34,9 @@ func (r *Region) Watch(fn func()) error {
 	if r.locks == nil {
 		return fmt.Errorf("region: watch: %w", fs.ErrClosed)
 	}
-	r.watch.mu.Lock()
-	if fn == nil || r.watch.fn != nil {
-		r.watch.mu.Unlock()
-		return fmt.Errorf("region: watch: want one function, once: %w", fs.ErrInvalid)
+	if err := r.setWatch(fn); err != nil {
+		return err
 	}
-	r.watch.fn = fn
-	r.watch.told = make([]uint32, len(r.roles))
-	for i := range r.roles {
-		r.watch.told[i] = r.State(i).Deaths
-		if r.State(i).Phase == Dead {
-			r.watch.told[i]-- // so that look tells
-		}
-	}
-	r.watch.mu.Unlock()
 
 	// Register first and look after, so that no death falls between.
 	if r.heap != nil {
@@ -59,6 +49,31 @@ func (r *Region) Watch(fn func()) error {
 	r.look()
 	return nil
 }
+
+func (r *Region) setWatch(fn func()) error {
+	r.watch.mu.Lock()
+	defer r.watch.mu.Unlock()
+	if fn == nil || r.watch.fn != nil {
+		return fmt.Errorf("region: watch: want one function, once: %w", fs.ErrInvalid)
+	}
+	r.watch.told = make([]uint32, len(r.roles))
+	if survive(func() {
+		for i := range r.roles {
+			s := r.State(i)
+			r.watch.told[i] = s.Deaths
+			if s.Phase == Dead {
+				r.watch.told[i]-- // so that look tells
+			}
+		}
+	}) {
+		r.lost()
+	}
+	r.watch.fn = fn
+	return nil
+}
+
+// An inodeKey tells files apart.
+type inodeKey struct{ dev, ino uint64 }
 
 // unwatch ends the watch; fn does not run when it returns. The caller holds
 // r.life.
@@ -88,6 +103,21 @@ func (r *Region) look() (atRisk bool) {
 	if r.watch.fn == nil {
 		return false
 	}
+	cut := r.shrunk()
+	cut = survive(func() {
+		cut = cut || r.wiped()
+		atRisk = r.lookAtRoles()
+	}) || cut
+	if cut || r.Cut() {
+		r.lost()
+		r.watch.fn() // each time: it wakes nobody while the file is short
+		return true
+	}
+	return atRisk
+}
+
+// lookAtRoles does the work of look. The caller holds r.watch.mu.
+func (r *Region) lookAtRoles() (atRisk bool) {
 	own := r.Role()
 	news := false
 	for i := range r.roles {

@@ -13,19 +13,21 @@ import (
 // netpoller by one goroutine. When a process dies the kernel closes its
 // descriptions of the lock inode, which is an event (IN_CLOSE) just before
 // the locks are gone. So an event is only a hint: the roles are probed at
-// once and a few more times.
+// once and a few more times. A change of the memory's file other than through a
+// mapping (IN_MODIFY) is watched too: somebody may have cut it off.
 //
 // Invariants:
 //   - an inode is in byKey and byWD while a Region watches it, and is watched
 //     by the kernel for that time;
-//   - a Region is in one inode or in polled, never in both;
+//   - a Region is in the inodes that its watch.in names, and in polled if the
+//     kernel did not watch all of them;
 //   - no Region method is called with watcher.mu held.
 var watcher struct {
 	mu     sync.Mutex
 	file   *os.File // the inotify descriptor; nil if there is none
 	fd     int      // file's
-	byWD   map[int32]*lockInode
-	byKey  map[inodeKey]*lockInode
+	byWD   map[int32]*inode
+	byKey  map[inodeKey]*inode
 	linger *time.Timer // closes file when it has been unused for a while
 
 	polled  map[*Region]struct{} // those that the kernel will not watch for us
@@ -48,10 +50,9 @@ const (
 
 var inotifyInit = unix.InotifyInit1 // fails in tests
 
-type inodeKey struct{ dev, ino uint64 }
-
-// A lockInode is one lock inode that Regions of this process watch.
-type lockInode struct {
+// An inode is a file that Regions of this process watch: their locks, or the
+// memory of a named region.
+type inode struct {
 	key     inodeKey
 	wd      int32
 	regions map[*Region]struct{}
@@ -62,33 +63,14 @@ type lockInode struct {
 // watchLocks makes r.look be called when somebody may have died. The caller
 // holds r.life.
 func watchLocks(r *Region) {
-	fd := r.locks.(*ofdLocks).fd
 	watcher.mu.Lock()
 	defer watcher.mu.Unlock()
-	var st unix.Stat_t
-	err := unix.Fstat(fd, &st)
-	if err == nil {
-		err = startInotify()
+	ok := watchInode(r, r.locks.(*ofdLocks).fd, unix.IN_CLOSE_WRITE|unix.IN_CLOSE_NOWRITE)
+	if ok && r.backing == BackingNamed {
+		ok = watchInode(r, r.data, unix.IN_MODIFY) // a store to mapped memory is none
 	}
-	if err == nil {
-		key := inodeKey{uint64(st.Dev), st.Ino}
-		in := watcher.byKey[key]
-		if in == nil {
-			var wd int
-			wd, err = unix.InotifyAddWatch(watcher.fd, procPath(fd), unix.IN_CLOSE_WRITE|unix.IN_CLOSE_NOWRITE)
-			if err == nil {
-				in = &lockInode{key: key, wd: int32(wd), regions: make(map[*Region]struct{})}
-				watcher.byKey[key] = in
-				watcher.byWD[in.wd] = in
-			} else {
-				stopInotify()
-			}
-		}
-		if in != nil {
-			in.regions[r] = struct{}{}
-			r.watch.in = in
-			return
-		}
+	if ok {
+		return
 	}
 	if watcher.polled == nil {
 		watcher.polled = make(map[*Region]struct{})
@@ -100,27 +82,50 @@ func watchLocks(r *Region) {
 	}
 }
 
+// watchInode makes r.look be called at the events of a file. It reports false
+// where the kernel does not watch. The caller holds watcher.mu.
+func watchInode(r *Region, fd int, events uint32) bool {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil || startInotify() != nil {
+		return false
+	}
+	key := inodeKey{uint64(st.Dev), st.Ino}
+	in := watcher.byKey[key]
+	if in == nil {
+		wd, err := unix.InotifyAddWatch(watcher.fd, procPath(fd), events)
+		if err != nil {
+			stopInotify()
+			return false
+		}
+		in = &inode{key: key, wd: int32(wd), regions: make(map[*Region]struct{})}
+		watcher.byKey[key] = in
+		watcher.byWD[in.wd] = in
+	}
+	in.regions[r] = struct{}{}
+	r.watch.in = append(r.watch.in, key)
+	return true
+}
+
 // unwatchLocks undoes watchLocks. The caller holds r.life.
 func unwatchLocks(r *Region) {
 	watcher.mu.Lock()
 	defer watcher.mu.Unlock()
 	delete(watcher.polled, r)
-	in, _ := r.watch.in.(*lockInode)
+	for _, key := range r.watch.in {
+		in := watcher.byKey[key]
+		delete(in.regions, r)
+		if len(in.regions) > 0 {
+			continue
+		}
+		if in.timer != nil {
+			in.timer.Stop()
+		}
+		delete(watcher.byKey, in.key)
+		delete(watcher.byWD, in.wd)
+		unix.InotifyRmWatch(watcher.fd, uint32(in.wd))
+		stopInotify()
+	}
 	r.watch.in = nil
-	if in == nil {
-		return
-	}
-	delete(in.regions, r)
-	if len(in.regions) > 0 {
-		return
-	}
-	if in.timer != nil {
-		in.timer.Stop()
-	}
-	delete(watcher.byKey, in.key)
-	delete(watcher.byWD, in.wd)
-	unix.InotifyRmWatch(watcher.fd, uint32(in.wd))
-	stopInotify()
 }
 
 // startInotify makes the descriptor if there is none. The caller holds
@@ -135,8 +140,8 @@ func startInotify() error {
 	}
 	watcher.fd = fd
 	watcher.file = os.NewFile(uintptr(fd), "inotify")
-	watcher.byWD = make(map[int32]*lockInode)
-	watcher.byKey = make(map[inodeKey]*lockInode)
+	watcher.byWD = make(map[int32]*inode)
+	watcher.byKey = make(map[inodeKey]*inode)
 	go readEvents(watcher.file)
 	return nil
 }
@@ -208,7 +213,7 @@ func readEvents(f *os.File) {
 
 // look looks at all the Regions of an inode, now and, while somebody could
 // die, again. An event that comes meanwhile starts the row over.
-func (in *lockInode) look() {
+func (in *inode) look() {
 	atRisk := false
 	for _, r := range in.snapshot() {
 		if r.look() {
@@ -229,7 +234,7 @@ func (in *lockInode) look() {
 	}
 }
 
-func (in *lockInode) snapshot() []*Region {
+func (in *inode) snapshot() []*Region {
 	watcher.mu.Lock()
 	defer watcher.mu.Unlock()
 	rs := make([]*Region, 0, len(in.regions))

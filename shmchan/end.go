@@ -55,6 +55,9 @@ type end struct {
 	stop   chan struct{} // closed by shutdown
 }
 
+// cutTime is how long shutdown waits for a call whose memory has gone away.
+const cutTime = 100 * time.Millisecond
+
 const (
 	idle = iota
 	working
@@ -79,6 +82,7 @@ func (e *end) init(r *region.Region, role int, p *plan) {
 	}
 	e.seen = st
 	sleep := e.sleep
+	e.enroll()
 	r.Watch(sleep.Kick)
 	e.kickPeer()
 }
@@ -86,7 +90,12 @@ func (e *end) init(r *region.Region, role int, p *plan) {
 func (e *end) peer() int { return roles - 1 - e.role }
 
 // kickPeer makes a parked peer look at our state. The region is still mapped.
-func (e *end) kickPeer() { event(e.reg, e.peer()).Kick() }
+func (e *end) kickPeer() {
+	guarded(func() error {
+		event(e.reg, e.peer()).Kick()
+		return nil
+	})
+}
 
 // quick is enter where it inlines: for an idle endpoint that needs no fence. If
 // it reports false, nothing has begun, and enter is to be asked.
@@ -166,14 +175,14 @@ func (e *end) resume() error {
 	e.life.Lock()
 	defer e.life.Unlock()
 	e.leave()
-	e.reg.Unmap()
+	e.unmap()
 	return ErrClosed
 }
 
 // news tells whether something happened to the peer that a call has not looked
 // at yet, or to this endpoint.
 func (e *end) news() bool {
-	return e.gone.Load() != 0 || e.reg.State(e.peer()) != e.seen || e.reg.Retired()
+	return e.gone.Load() != 0 || e.reg.State(e.peer()) != e.seen || e.reg.Retired() || e.reg.Cut()
 }
 
 // look takes note of the peer's state and returns it, with an error if this
@@ -186,6 +195,9 @@ func (e *end) look() (st region.State, err error) {
 	e.seen = st
 	if e.gone.Load() != 0 {
 		return st, ErrClosed
+	}
+	if e.reg.Cut() {
+		return st, errCut
 	}
 	if e.reg.Retired() {
 		return st, errRemoved
@@ -200,8 +212,23 @@ func (e *end) death(st region.State) error {
 	if e.await || st.Deaths == told || !e.told.CompareAndSwap(told, st.Deaths) {
 		return nil
 	}
-	return fmt.Errorf("shmchan: a %s ended without Close (the last one was process %d); messages stay, and where others can open the channel a successor goes on: %w",
-		roleNames[e.peer()], st.PID, ErrPeerDied)
+	return fmt.Errorf("shmchan: %s; messages stay, and where others can open the channel a successor goes on: %w",
+		e.obituary(st, st.Deaths-told), ErrPeerDied)
+}
+
+// obituary says who died, of which the record keeps the last holder only.
+func (e *end) obituary(st region.State, deaths uint32) string {
+	who := "the " + roleNames[e.peer()]
+	if name := e.reg.Name(); name != "" {
+		who += " of " + name
+	}
+	switch {
+	case deaths > 1 && deaths < 1<<16: // modulo what the count holds
+		return fmt.Sprintf("%s ended without Close %d times; the last to have that end was process %d", who, deaths, st.PID)
+	case st.Phase == region.Dead:
+		return fmt.Sprintf("%s, process %d, ended without Close", who, st.PID)
+	}
+	return fmt.Sprintf("%s ended without Close, and process %d has come in its place", who, st.PID)
 }
 
 // borrow lets another goroutine than the owning one use the region. It reports
@@ -233,27 +260,32 @@ func (e *end) waitPeer(ctx context.Context) error {
 	}
 	defer e.giveBack()
 	var err error
-	waitErr := e.sleep.Await(ctx, func() bool {
-		st := e.reg.State(e.peer())
-		switch {
-		case e.gone.Load() != 0:
-			err = ErrClosed
-		case e.reg.Retired():
-			err = errRemoved
-		case st.Phase == region.Closed:
-			err = fmt.Errorf("shmchan: the %s has closed: %w", roleNames[e.peer()], ErrClosed)
-		case st.Phase == region.Dead && st.Deaths != e.born:
-			err = e.death(st) // one that came after us: nobody may ever come in its place
-			return err != nil
-		case st.Phase != region.Attached:
-			return false
-		}
-		return true
-	})
+	waitErr := guarded(func() error { return e.sleep.Await(ctx, func() bool { return e.peerCame(&err) }) })
 	if waitErr != nil {
 		return waitErr
 	}
 	return err
+}
+
+// peerCame tells whether a WaitPeer is over, and how.
+func (e *end) peerCame(err *error) bool {
+	st := e.reg.State(e.peer())
+	switch {
+	case e.gone.Load() != 0:
+		*err = ErrClosed
+	case e.reg.Cut():
+		*err = errCut
+	case e.reg.Retired():
+		*err = errRemoved
+	case st.Phase == region.Closed:
+		*err = fmt.Errorf("shmchan: the %s has closed: %w", roleNames[e.peer()], ErrClosed)
+	case st.Phase == region.Dead && st.Deaths != e.born:
+		*err = e.death(st) // one that came after us: nobody may ever come in its place
+		return *err != nil
+	case st.Phase != region.Attached:
+		return false
+	}
+	return true
 }
 
 // shutdown ends the endpoint: no call is under way or begins any more, and
@@ -275,7 +307,11 @@ func (e *end) shutdown(finish func() error) error {
 	// touches nothing; so the first value that is not working is the one that
 	// counts.
 	use := e.use.Load()
+	began := time.Now()
 	for step := time.Microsecond; use == working; step = min(2*step, time.Millisecond) {
+		if e.reg.Cut() && time.Since(began) > cutTime {
+			break // ended by a fault, and this is deferred: faulted unmaps
+		}
 		e.sleep.Kick()
 		time.Sleep(step)
 		use = e.use.Load() // pairs with the stores in leave and resume
@@ -294,7 +330,7 @@ func (e *end) shutdown(finish func() error) error {
 	e.kickPeer()
 	e.sleep.End()
 	if use == idle {
-		if uerr := e.reg.Unmap(); err == nil {
+		if uerr := e.unmap(); err == nil {
 			err = uerr
 		}
 	}
@@ -303,8 +339,14 @@ func (e *end) shutdown(finish func() error) error {
 
 func (e *end) close() error {
 	return e.shutdown(func() error {
-		e.sleep.Over()
+		guarded(func() error {
+			e.sleep.Over()
+			return nil
+		})
 		return e.reg.Close(func() bool {
+			if e.reg.Cut() {
+				return true // nobody can use it any more
+			}
 			switch e.reg.Probe(e.peer()).Phase {
 			case region.Attached, region.Transit:
 				return false

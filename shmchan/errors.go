@@ -14,7 +14,8 @@ import (
 // whose sender has closed, the context's error from a cancelled call,
 // fs.ErrInvalid for a bad argument, fs.ErrPermission for a file whose owner or
 // mode is refused, fs.ErrNotExist for a directory or name that is missing,
-// syscall.ENOSPC for a full file system, and errors.ErrUnsupported for what
+// syscall.ENOSPC for a full file system, syscall.ENOMEM for a region that the
+// memory cannot hold, and errors.ErrUnsupported for what
 // this system cannot do.
 var (
 	// ErrFull is what TrySend gives when there is no room.
@@ -30,9 +31,10 @@ var (
 	// that the endpoint is in use by another goroutine or has a message leased.
 	ErrBusy = region.ErrBusy
 	// ErrMismatch says that the channel is there with another layout of T,
-	// another capacity or another version of the library.
+	// another capacity, mode or version of the library, or without huge pages.
 	ErrMismatch = region.ErrMismatch
-	// ErrCorrupt says that the shared memory holds what no sound peer writes.
+	// ErrCorrupt says that the shared memory holds what no sound peer writes, or
+	// that its file was cut off.
 	ErrCorrupt = region.ErrCorrupt
 	// ErrType says that T has something in it that cannot travel.
 	ErrType = schema.ErrType
@@ -43,5 +45,6 @@ var (
 	errLeased  = fmt.Errorf("shmchan: a message is in place; call Commit or Release first: %w", ErrBusy)
 	errShared  = fmt.Errorf("shmchan: two goroutines use one endpoint at once; give each its own or a lock: %w", ErrBusy)
 	errNoLease = fmt.Errorf("shmchan: no message is in place; Commit goes with Reserve and Release with Peek: %w", fs.ErrInvalid)
+	errCut     = fmt.Errorf("shmchan: the channel's file was cut off; Close, and Remove the name: %w", ErrCorrupt)
 	errRemoved = fmt.Errorf("shmchan: the channel was removed or replaced: %w", ErrClosed)
 )

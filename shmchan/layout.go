@@ -118,6 +118,13 @@ func (p *plan) check(r *region.Region) error {
 		return fmt.Errorf("shmchan: the channel has capacity %d, this program asks for %d; leave WithCapacity out to take what is there: %w",
 			g.Capacity, p.geo.Capacity, ErrMismatch)
 	}
+	if p.mode != 0 && p.mode != r.Mode() {
+		return fmt.Errorf("shmchan: the channel has mode %#o (0: it has no name), this program asks for %#o; leave WithMode out to take what is there: %w",
+			uint32(r.Mode()), uint32(p.mode), ErrMismatch)
+	}
+	if p.hugePages && !r.Layout().HugePages {
+		return fmt.Errorf("shmchan: the channel was made without huge pages; leave WithHugePages out to take what is there: %w", ErrMismatch)
+	}
 	return nil
 }
 

@@ -3,6 +3,7 @@ package shmchan_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"runtime"
@@ -85,7 +86,7 @@ func TestTenThousandCancelledWaits(t *testing.T) {
 		tx, rx, err := shmchan.Pair[int](o.cap(1)...)
 		must(t, err)
 		in, out := 0, 0
-		for i := range n(1000) {
+		for i := range n(*cycles) {
 			ctx, stop := contexts[i%len(contexts)]()
 			_, err := rx.Recv(ctx)
 			if i%len(contexts) == 3 {
@@ -116,6 +117,8 @@ func TestTenThousandCancelledWaits(t *testing.T) {
 		asBefore(t, before)
 	})
 }
+
+var cycles = flag.Int("cycles", 500, "how many channels TestAThousandChannels opens and closes")
 
 func TestAThousandChannels(t *testing.T) {
 	needsFiles(t)

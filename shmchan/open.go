@@ -66,6 +66,17 @@ func (p *plan) accept(r *region.Region, role int) (region.Verdict, error) {
 // holds tells whether a living process has or carries the role.
 func holds(s region.State) bool { return s.Phase == region.Attached || s.Phase == region.Transit }
 
+// whole is sound for a role that is on its way. A damaged ring is found before the
+// descriptor is used up. If another copy of it is faster, and at work, a scan means
+// nothing, and the claim gives ErrBusy.
+func whole(r *region.Region, role int) error {
+	err := sound(r, role)
+	if r.Probe(role).Phase != region.Transit {
+		return nil
+	}
+	return err
+}
+
 // sound tells whether one end of the ring can be attached. Nobody is at work
 // there.
 func sound(r *region.Region, role int) (err error) {
@@ -128,7 +139,10 @@ func endFromFile(f *os.File, role int, p *plan) (*region.Region, error) {
 		if r.Retired() {
 			return errRemoved
 		}
-		return p.check(r)
+		if err := p.check(r); err != nil {
+			return err
+		}
+		return whole(r, role)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("shmchan: %s from file: %w", roleNames[role], err)

@@ -39,7 +39,9 @@ func WithCapacity(n int) Option {
 
 // WithMode sets the permissions of a named channel; the default is 0600. With
 // group or other write permission, endpoints of other users may attach, and
-// this endpoint attaches to channels that other users made.
+// this endpoint attaches to channels that other users made; they can cut the file
+// off, see Guard. Opening a channel that exists with another mode gives
+// ErrMismatch.
 func WithMode(perm os.FileMode) Option {
 	return func(o *options) { o.mode = perm }
 }
@@ -62,6 +64,7 @@ func WithAwaitSuccessor() Option {
 }
 
 // WithHugePages asks for transparent huge pages where the system has them.
+// Opening a channel that was made without it gives ErrMismatch.
 func WithHugePages() Option {
 	return func(o *options) { o.hugePages = true }
 }

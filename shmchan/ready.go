@@ -34,7 +34,9 @@ func (e *end) readyChan(canProceed func() bool) <-chan struct{} {
 func (e *end) offerTokens(ready chan<- struct{}, canProceed func() bool) {
 	defer e.giveBack()
 	for {
-		e.sleep.Await(context.Background(), func() bool { return e.gone.Load() != 0 || canProceed() })
+		guarded(func() error {
+			return e.sleep.Await(context.Background(), func() bool { return e.gone.Load() != 0 || canProceed() })
+		}) // cut off: calls return at once
 		select {
 		case <-e.stop:
 			return
@@ -59,5 +61,5 @@ func offer(ready chan struct{}) {
 // settled tells whether the peer's state alone makes a call return at once.
 func (e *end) settled() bool {
 	st := e.reg.State(e.peer())
-	return st.Phase == region.Closed || e.reg.Retired() || !e.await && st.Deaths != e.told.Load()
+	return st.Phase == region.Closed || e.reg.Retired() || e.reg.Cut() || !e.await && st.Deaths != e.told.Load()
 }

@@ -216,7 +216,7 @@ func (r *Receiver[T]) Chan(ctx context.Context) <-chan T {
 	ch := make(chan T)
 	go func() {
 		defer close(ch)
-		err := r.deliver(ctx, ch)
+		err := Guard(func() error { return r.deliver(ctx, ch) })
 		if err == io.EOF {
 			err = nil
 		}

@@ -18,14 +18,16 @@ type recvEnd struct {
 }
 
 func newRecvEnd(r *region.Region, p *plan) (*recvEnd, error) {
-	ring, err := spsc.ConsumerIn(r)
+	e := &recvEnd{}
+	err := attached(r, func() (err error) {
+		if e.ring, err = spsc.ConsumerIn(r); err == nil {
+			e.init(r, roleReceiver, p)
+		}
+		return err
+	})
 	if err != nil {
-		r.Abandon()
-		r.Unmap()
 		return nil, err
 	}
-	e := &recvEnd{ring: ring}
-	e.init(r, roleReceiver, p)
 	return e, nil
 }
 
@@ -177,5 +179,10 @@ func (e *recvEnd) len() int {
 		return 0
 	}
 	defer e.giveBack()
-	return e.ring.Len()
+	n := 0
+	guarded(func() error {
+		n = e.ring.Len()
+		return nil
+	})
+	return n
 }

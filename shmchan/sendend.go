@@ -17,14 +17,16 @@ type sendEnd struct {
 }
 
 func newSendEnd(r *region.Region, p *plan) (*sendEnd, error) {
-	ring, err := spsc.ProducerIn(r)
+	e := &sendEnd{}
+	err := attached(r, func() (err error) {
+		if e.ring, err = spsc.ProducerIn(r); err == nil {
+			e.init(r, roleSender, p)
+		}
+		return err
+	})
 	if err != nil {
-		r.Abandon()
-		r.Unmap()
 		return nil, err
 	}
-	e := &sendEnd{ring: ring}
-	e.init(r, roleSender, p)
 	return e, nil
 }
 
@@ -203,5 +205,10 @@ func (e *sendEnd) len() int {
 		return 0
 	}
 	defer e.giveBack()
-	return e.ring.Len()
+	n := 0
+	guarded(func() error {
+		n = e.ring.Len()
+		return nil
+	})
+	return n
 }

@@ -37,7 +37,8 @@ func Pair[T any](opts ...Option) (*Sender[T], *Receiver[T], error) {
 // A bare name lies in /dev/shm (or in $SHMCHAN_DIR); an absolute path is used
 // as it is. It does not wait for a receiver.
 //
-// The options of the first comer hold. A later one may leave WithCapacity out.
+// The options of the first comer hold. A later one may leave WithCapacity,
+// WithMode and WithHugePages out, and gets ErrMismatch if it asks for others.
 // A channel that no living process uses is taken over with its messages, or
 // made anew if it has none.
 //
@@ -45,7 +46,8 @@ func Pair[T any](opts ...Option) (*Sender[T], *Receiver[T], error) {
 // ErrMismatch; ErrClosed if it is closed and its receiver or messages are still
 // there; ErrType; ErrCorrupt; fs.ErrPermission; fs.ErrNotExist for a missing
 // directory; fs.ErrInvalid for a bad name or option; ENOSPC with the size that
-// is needed. After an error nothing has changed.
+// is needed, or ENOMEM. After an error nothing has changed. If others may write to
+// the file, or might cut it off by mistake, see Guard.
 func OpenSender[T any](name string, opts ...Option) (*Sender[T], error) {
 	return attachSender[T](opts, func(p *plan) (*region.Region, error) { return openEnd(name, roleSender, p) })
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/shmkit/shm/internal/fault"
 	"github.com/shmkit/shm/internal/word"
 )
 
@@ -129,12 +130,14 @@ func (s *Sleeper) Await(ctx context.Context, ready func() bool) error {
 }
 
 // Kick wakes everybody who is parked on the Event, as Event.Kick does; after
-// End it does nothing.
+// End it does nothing. It runs on goroutines that no user can guard (a context
+// ends, a peer dies), so it survives an Event whose file was cut off, and wakes
+// nobody then.
 func (s *Sleeper) Kick() {
 	s.gate.Lock()
 	defer s.gate.Unlock()
 	if !s.done {
-		s.ev.Kick()
+		fault.Catch(s.ev.Kick, nil)
 	}
 }
 
