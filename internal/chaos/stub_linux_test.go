@@ -1,0 +1,4 @@
+package chaos
+
+func hostileMain(*control, []string) {}
+func preyMain(*control, []string)    {}
