@@ -19,16 +19,10 @@ const patience = 30 * time.Second
 
 var bg = context.Background()
 
-func init() {
-	children = map[string]func(*control, []string){
-		"produce": produce,
-		"consume": consume,
-		"victim":  victimMain,
-		"hostile": hostileMain,
-		"prey":    preyMain,
-	}
-	childMain()
-}
+func init() { childMain() }
+
+var _ = register("produce", produce)
+var _ = register("consume", consume)
 
 func number(s string) uint64 {
 	n, err := strconv.ParseUint(s, 10, 64)
@@ -177,10 +171,12 @@ func spawn(t testing.TB, name string, files []*os.File, args ...string) *exec.Cm
 
 // reap waits for a child, and tells whether it was killed as we wished (or ended
 // well just before). One that does not end is asked for its stacks, and killed.
-func reap(cmd *exec.Cmd, killed bool) error {
-	hang := time.AfterFunc(patience, func() {
+func reap(cmd *exec.Cmd, killed bool) error { return reapWithin(patience, cmd, killed) }
+
+func reapWithin(d time.Duration, cmd *exec.Cmd, killed bool) error {
+	hang := time.AfterFunc(d, func() {
 		cmd.Process.Signal(syscall.SIGQUIT)
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // to say them
 		cmd.Process.Kill()
 	})
 	err := cmd.Wait()

@@ -20,11 +20,9 @@ type control struct {
 	acked  atomic.Uint64 // the last number whose Send returned nil
 	logged atomic.Uint64 // deliveries written to log
 	taken  atomic.Uint64 // deliveries read from it
-	beat   atomic.Uint64 // what a child that works counts up
 
-	mutations atomic.Uint64 // of a hostile child
-	go_       atomic.Uint32 // a hostile child begins
-	notes     [16]atomic.Uint64
+	mutations atomic.Uint64    // of a hostile child
+	notes     [8]atomic.Uint64 // of its prey
 
 	log [logSize]delivery
 }
@@ -101,10 +99,15 @@ const (
 	roleFD    = 4
 )
 
-// children are set by the init functions of their files.
-var children map[string]func(c *control, args []string)
+var children = map[string]func(c *control, args []string){}
 
-// main is called from init: so a child has started after a millisecond, without
+// register names what a child can do.
+func register(name string, do func(c *control, args []string)) bool {
+	children[name] = do
+	return true
+}
+
+// childMain is called from init: so a child has started after a millisecond, without
 // flags and tests.
 func childMain() {
 	name := os.Getenv(childEnv)

@@ -111,6 +111,8 @@ func victimMain(c *control, args []string) {
 	time.Sleep(2 * patience) // it will be killed
 }
 
+var _ = register("victim", victimMain)
+
 // grow makes the stack as large as it will have to be.
 //
 //go:noinline

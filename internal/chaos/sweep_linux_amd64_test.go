@@ -19,7 +19,7 @@ const (
 	// long is the length from which on an operation is killed around each of its
 	// system calls, at each instruction of the library that it executes, and at
 	// random.
-	long = 5000
+	long = 20_000
 )
 
 // points chooses where to kill. Behind the last one the operation has ended.

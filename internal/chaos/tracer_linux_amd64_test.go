@@ -98,12 +98,14 @@ func (p *tracee) freeze() error {
 		if err := unix.PtraceGetRegs(tid, &r); err != nil {
 			return err
 		}
-		if r.Orig_rax == unix.SYS_NANOSLEEP || r.Orig_rax == unix.SYS_FUTEX {
+		switch r.Orig_rax {
+		case unix.SYS_NANOSLEEP, unix.SYS_FUTEX, unix.SYS_RESTART_SYSCALL:
 			return nil
 		}
 		if err := unix.PtraceCont(tid, 0); err != nil {
 			return err
 		}
+		time.Sleep(50 * time.Microsecond)
 	}
 	return errors.New("it never sleeps")
 }

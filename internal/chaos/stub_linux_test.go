@@ -1,4 +1,0 @@
-package chaos
-
-func hostileMain(*control, []string) {}
-func preyMain(*control, []string)    {}
