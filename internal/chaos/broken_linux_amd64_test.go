@@ -66,6 +66,7 @@ func (trap) Fatalf(f string, args ...any) { panic(found(fmt.Sprintf(f, args...))
 
 // TestSweepFinds: a check that finds nothing may be one that looks at nothing.
 func TestSweepFinds(t *testing.T) {
+	needsTracing(t)
 	for i := range broken {
 		b := &broken[i]
 		t.Run(b.name, func(t *testing.T) {

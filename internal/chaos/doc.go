@@ -23,6 +23,9 @@
 //
 // A kind of channel is one entry in the table of kinds_linux_test.go.
 //
-//	go test ./internal/chaos                           # a sample, about a minute
-//	go test ./internal/chaos -timeout 0 -v -soak       # 10,000 random kills, the full sweep, more garbage
+//	go test ./internal/chaos                           # a few of everything, seconds
+//	go test ./internal/chaos -ci                       # a sample, about a minute
+//	go test ./internal/chaos -timeout 0 -v -soak       # all of it, about an hour on two CPUs
+//
+// docs/reliability.md says what "every" covers, and what the last soak found.
 package chaos

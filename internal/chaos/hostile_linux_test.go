@@ -285,7 +285,7 @@ func TestHostilePeer(t *testing.T) {
 	n := func(i int) uint64 { return c.notes[i].Load() }
 	table.add(time.Since(begin), rounds, c.mutations.Load(), n(noteAttach), n(noteWalled), n(noteCall), n(noteFine), n(noteCorrupt), n(noteClosed), n(noteDied), n(noteOther))
 	table.print(t, "hostile peer")
-	if n(noteWalled)*2 < n(noteAttach) {
+	if n(noteWalled)*4 < n(noteAttach) {
 		t.Errorf("only %d of %d attaches were behind walls", n(noteWalled), n(noteAttach))
 	}
 	if n(noteCorrupt) == 0 || n(noteFine) == 0 || c.mutations.Load() == 0 {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"testing"
 	"time"
 	"unsafe"
 
@@ -35,7 +36,7 @@ type tracee struct {
 var errBlocked = errors.New("the traced thread blocks")
 
 // launch starts a child and lets it run to its first breakpoint.
-func launch(ctl *control, name string, files []*os.File, args ...string) (*tracee, error) {
+func launch(ctl *control, name string, files []*os.File, args ...string) (p *tracee, err error) {
 	fds := []uintptr{0, 1, 2}
 	for _, f := range files {
 		fds = append(fds, f.Fd())
@@ -49,22 +50,43 @@ func launch(ctl *control, name string, files []*os.File, args ...string) (*trace
 	if err != nil {
 		return nil, fmt.Errorf("start a traced child: %w", err)
 	}
-	p := &tracee{pid: pid, ctl: ctl}
-	p.hung = time.AfterFunc(patience, p.shoot)
-	if err := p.wait(); err != nil { // for the exec
-		return nil, err
+	p = &tracee{pid: pid, ctl: ctl}
+	defer func() {
+		if err != nil {
+			p.kill()
+		}
+	}()
+	p.hung = time.AfterFunc(10*patience, p.shoot) // step by step everything takes a while
+	if err := p.wait(); err != nil {              // for the exec
+		return p, err
 	}
-	if err := unix.PtraceSetOptions(pid, unix.PTRACE_O_EXITKILL|unix.PTRACE_O_TRACESYSGOOD); err != nil {
-		return nil, err
+	if err := unix.PtraceSetOptions(pid, unix.PTRACE_O_EXITKILL); err != nil {
+		return p, err
 	}
 	if err := p.resume(unix.PTRACE_CONT); err != nil {
-		return nil, fmt.Errorf("before the operation: %w", err)
+		return p, fmt.Errorf("before the operation: %w", err)
 	}
 	if err := p.freeze(); err != nil {
-		return nil, fmt.Errorf("freeze sysmon: %w", err)
+		return p, fmt.Errorf("freeze sysmon: %w", err)
 	}
 	return p, nil
 }
+
+// needsTracing skips where processes may not be traced.
+func needsTracing(t *testing.T) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	ctl, page := newControl(t)
+	p, err := launch(ctl, "stop", []*os.File{page})
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) {
+		t.Skip(err)
+	}
+	must(t, err)
+	must(t, p.kill())
+}
+
+var _ = register("stop", func(*control, []string) { runtime.Breakpoint() })
 
 // freeze stops the runtime's monitor, the first thread that it starts, in one of
 // its sleeps.
