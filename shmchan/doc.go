@@ -18,8 +18,9 @@
 // T has no pointers at any depth: no string, slice, map, func, interface or
 // chan, no uintptr, nothing of package sync. Anything else gives ErrType with
 // the path of the field. Both sides must have the same layout of T, else
-// ErrMismatch shows both. T is smaller than 64 KiB, as what a chan carries is
-// (see Chan): the compiler refuses a larger one.
+// ErrMismatch shows both. T must be smaller than 64 KiB (65,536 bytes), as what a
+// chan carries must be: a Receiver has the method Chan, so the compiler refuses a
+// larger T, whether Chan is called or not.
 //
 // # When a process dies
 //

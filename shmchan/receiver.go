@@ -212,6 +212,10 @@ func (r *Receiver[T]) Ready() <-chan struct{} { return r.e.readyChan(r.e.canProc
 // the Receiver until the channel is closed: at the end of the messages or of
 // ctx, or at an error, which Err tells. It never takes a message that it
 // cannot deliver: when ctx ends, what was not delivered stays.
+//
+// Because of this method, T must be smaller than 64 KiB (65,536 bytes): Go has
+// no chan of larger elements, and a program with a Receiver of a larger T does
+// not compile ("channel element type too large"), whether it calls Chan or not.
 func (r *Receiver[T]) Chan(ctx context.Context) <-chan T {
 	ch := make(chan T)
 	go func() {

@@ -44,6 +44,7 @@ type channel struct {
 	roles *[2]role
 	total int   // messages to send
 	await bool  // successors are waited for: WithAwaitSuccessor
+	quits bool  // the receiver may close; if not, no send asks whether it has
 	taken []int // how often each message was received
 }
 
@@ -70,12 +71,13 @@ type modelEnd struct {
 	seen     uint32
 	told     uint32
 	await    bool
+	quits    bool
 	ctx      context.Context
 }
 
 func (c *channel) end(which int) modelEnd {
 	me, peer := &c.roles[which], &c.roles[1-which]
-	e := modelEnd{me: me, peer: peer, await: c.await, ctx: context.Background()}
+	e := modelEnd{me: me, peer: peer, await: c.await, quits: c.quits, ctx: context.Background()}
 	e.sleep = waiter.NewSleeper(&me.ev, waiter.Park)
 	e.wake = waiter.NewWaker(&peer.ev)
 	return e
@@ -116,7 +118,7 @@ type sendSide struct {
 }
 
 func (s *sendSide) slot() (unsafe.Pointer, error) {
-	if s.wake.Over() {
+	if s.quits && s.wake.Over() {
 		return nil, errClosed
 	}
 	for {
@@ -380,6 +382,7 @@ func TestModelChannelCloses(t *testing.T) {
 		})
 		models.Explore("receiver closes", cfg, func(w *modelcheck.World) {
 			c := newChannel(w, 1, 4)
+			c.quits = true
 			first, second := c.firstSender(cfg), c.firstReceiver(cfg)
 			w.Go("sender", func() {
 				s := first()
