@@ -39,16 +39,12 @@ type event struct {
 // in reports whether e, the event with index i, lies in the past c.
 func (e *event) in(i int, c *clock) bool { return c[e.proc] > int32(i) }
 
-// races gathers the steps that a new one depends on.
-type races struct {
-	at [5 * maxProcs]int32 // event numbers from 1; 0 for none
-	n  int
-}
+// races gathers the steps that a new one depends on, as event numbers from 1.
+type races []int32
 
 func (r *races) add(event int32) {
 	if event != 0 {
-		r.at[r.n] = event
-		r.n++
+		*r = append(*r, event)
 	}
 }
 
@@ -59,7 +55,7 @@ func (s *search) record(p int, o *op, alt int, fresh bool) {
 	t := w.thread(p)
 	now := int32(len(w.events) + 1)
 	past := w.past[p]
-	var found races
+	found := w.found[:0]
 	switch {
 	case o.kind == opTimeout || o.kind == opResume:
 		for i := range w.past {
@@ -81,20 +77,22 @@ func (s *search) record(p int, o *op, alt int, fresh bool) {
 	w.touch(p, o, alt, now, &found)
 
 	full := past
-	for _, i := range found.at[:found.n] {
+	w.found = found[:0] // its room, for the next step
+	for _, i := range found {
 		full.join(&w.events[i-1].past)
 	}
 	// From the latest on: what lies in the past of a later one is no race.
-	for found.n > 0 && fresh {
+	for len(found) > 0 && fresh {
 		k := 0
-		for i, e := range found.at[:found.n] {
-			if e > found.at[k] {
+		for i, e := range found {
+			if e > found[k] {
 				k = i
 			}
 		}
-		i := int(found.at[k] - 1)
-		found.n--
-		found.at[k] = found.at[found.n]
+		i := int(found[k] - 1)
+		last := len(found) - 1
+		found[k] = found[last]
+		found = found[:last]
 		if e := &w.events[i]; !e.in(i, &past) {
 			s.reverse(i, p, &full)
 			past.join(&e.past)

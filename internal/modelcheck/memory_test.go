@@ -7,6 +7,25 @@ import (
 	"unsafe"
 )
 
+// TestManyWords has a thread that spins on more words than anybody counted on.
+func TestManyWords(t *testing.T) {
+	for _, m := range []Model{SC, TSO} {
+		Check(t, "a hundred words", Explore(Config{Model: m}, func(w *World) {
+			u := Alloc[[100]U32](w, "u")
+			w.Go("setter", func() { u[3].StoreRelease(1); u[99].StoreRelease(1) })
+			w.Go("spinner", func() {
+				for sum := uint32(0); sum < 2; {
+					Pause(1)
+					sum = 0
+					for i := range u {
+						sum += u[i].Load()
+					}
+				}
+			})
+		}))
+	}
+}
+
 // TestPlaces runs one program on words in an Alloc, in Bytes and on the Go
 // heap: the search must not depend on where they are.
 func TestPlaces(t *testing.T) {

@@ -102,12 +102,10 @@ func (w *World) effect(t *thread, o *op) (value, queue access, forwarded bool) {
 			return write, none, false
 		}
 		return read, none, false
-	case opWait:
+	case opWait, opQueue:
 		// Also if the word has changed: who makes it change is no party to a
 		// race with a Wake, so the search would not see that without the
 		// change the order of Wait and Wake matters.
-		return read, write, false
-	case opQueue:
 		return read, write, false
 	case opUnqueue:
 		return none, write, false

@@ -28,6 +28,7 @@ type World struct {
 	events []event
 	past   [maxProcs]clock
 	issued [maxThreads]issued
+	found  races // scratch of record
 
 	names       []object
 	final       func() error

@@ -17,6 +17,12 @@
 // later there is [Fence], or, on the other side, [Membarrier], which makes
 // every registered process pass a fence.
 //
+// # Parking
+//
+// [U32.Wait] parks on one word (futex), [Waiters.Wait] on up to 128 at once
+// (futex_waitv). Where the kernel has neither, or refuses them, both look every
+// so often instead; [CanWaitAny] tells so of the second.
+//
 // # Death
 //
 // No operation holds anything: a process may be killed before or after each.

@@ -114,6 +114,9 @@ func main() {
 // the direct call. A no-op is left out: where an inlined call begins with its
 // function, the compiler marks that by one.
 func TestSeamCostsNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs a compiler and what it makes, which an emulator may not do")
+	}
 	binary := build(t, seamProgram)
 	for _, f := range []string{"Load32", "Load64", "Store32", "Store64", "Add32", "Add64", "Swap32", "Compare32", "Compare64", "Access"} {
 		seam, bare := disassemble(t, binary, "seam"+f), disassemble(t, binary, "bare"+f)

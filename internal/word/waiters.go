@@ -61,7 +61,8 @@ func (w *Waiters) Len() int { return w.n }
 // least one, is what was expected, for at most d (for ever if d is negative).
 // It returns the index of a word that was woken, of which there may be more; or
 // -1 if a word is another than expected, after d, and now and then for no
-// reason: so the caller looks at all of them. It gives the scheduler's P away.
+// reason: so the caller looks at all of them. The words stay mapped until it
+// returns. It gives the scheduler's P away.
 //
 // The kernel goes through the words one by one, and so it does when it takes
 // the thread from them again: in between a Wake(1) may be spent on a thread

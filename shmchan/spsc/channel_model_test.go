@@ -346,7 +346,7 @@ func TestModelChannel(t *testing.T) {
 	each(func(cfg modelcheck.Config) {
 		for _, x := range []struct{ capacity, total, early int }{{1, 2, 0}, {1, 2, 1}, {2, 3, 0}} {
 			cfg.Spurious, cfg.Timeouts = x.early, x.early
-			cfg.MaxExecutions = suite.UpTo(20_000, 500_000)
+			cfg.MaxExecutions = suite.UpTo(20_000, 150_000)
 			models.Explore(fmt.Sprintf("channel of %d, %d sent, early returns %d", x.capacity, x.total, x.early), cfg, func(w *modelcheck.World) {
 				c := newChannel(w, x.capacity, x.total)
 				c.add(w, cfg)
@@ -362,7 +362,7 @@ func TestModelChannel(t *testing.T) {
 func TestModelChannelCloses(t *testing.T) {
 	models := suite.New(t)
 	each(func(cfg modelcheck.Config) {
-		cfg.MaxExecutions = suite.UpTo(20_000, 500_000)
+		cfg.MaxExecutions = suite.UpTo(20_000, 150_000)
 		models.Explore("sender closes", cfg, func(w *modelcheck.World) {
 			c := newChannel(w, 1, 1)
 			first, second := c.firstSender(cfg), c.firstReceiver(cfg)
@@ -421,7 +421,7 @@ func (c modelContext) Err() error {
 func TestModelChannelCancels(t *testing.T) {
 	models := suite.New(t)
 	each(func(cfg modelcheck.Config) {
-		cfg.MaxExecutions = suite.UpTo(20_000, 500_000)
+		cfg.MaxExecutions = suite.UpTo(20_000, 150_000)
 		models.Explore("receive cancelled", cfg, func(w *modelcheck.World) {
 			c := newChannel(w, 1, 1)
 			first, second := c.firstSender(cfg), c.firstReceiver(cfg)
@@ -452,7 +452,7 @@ func TestModelChannelCancels(t *testing.T) {
 func TestModelSenderDies(t *testing.T) {
 	models := suite.New(t)
 	each(func(cfg modelcheck.Config) {
-		cfg.MaxExecutions = suite.UpTo(600, 8_000) // for each step
+		cfg.MaxExecutions = suite.UpTo(600, 3_000) // for each step
 		models.Sweep("sender dies", cfg, "sender", func(w *modelcheck.World) {
 			c := newChannel(w, 1, 2)
 			first, second := c.firstSender(cfg), c.firstReceiver(cfg)
@@ -493,7 +493,7 @@ func TestModelSenderDies(t *testing.T) {
 func TestModelReceiverDies(t *testing.T) {
 	models := suite.New(t)
 	each(func(cfg modelcheck.Config) {
-		cfg.MaxExecutions = suite.UpTo(600, 8_000) // for each step
+		cfg.MaxExecutions = suite.UpTo(600, 3_000) // for each step
 		models.Sweep("receiver dies", cfg, "receiver", func(w *modelcheck.World) {
 			c := newChannel(w, 1, 2)
 			first, second := c.firstSender(cfg), c.firstReceiver(cfg)
@@ -550,7 +550,7 @@ func TestModelFewSwitches(t *testing.T) {
 func TestModelBothEndsDie(t *testing.T) {
 	models := suite.New(t)
 	each(func(cfg modelcheck.Config) {
-		cfg.MaxExecutions = suite.UpTo(40, 700) // for each pair of steps
+		cfg.MaxExecutions = suite.UpTo(40, 300) // for each pair of steps
 		models.SweepPair("both ends die", cfg, "sender", "receiver", func(w *modelcheck.World) {
 			c := newChannel(w, 1, 1)
 			c.await = true
