@@ -54,7 +54,7 @@ func TestCreatorsThatDie(t *testing.T) {
 
 			// Of the lock file too, and Remove takes everything away.
 			os.WriteFile(tempPath(name+lockSuffix), nil, 0o600)
-			r = must(t)(Open(name, left, config()))
+			must(t)(Open(name, left, config()))
 			os.WriteFile(tempPath(name+lockSuffix), nil, 0o600)
 			os.WriteFile(tempPath(name), nil, 0o600)
 			if err := Remove(name, nil); err != nil {

@@ -35,8 +35,8 @@ func (e *end) unmap() error {
 
 // Guard runs f and returns its error. If the file of a channel is cut off under
 // f, on this goroutine, f ends where it is (its deferred functions run) and
-// Guard returns ErrCorrupt. The endpoint that was at work can only be closed
-// then. Any other panic goes on.
+// Guard returns ErrCorrupt. The endpoint that was at work is of no use then: close
+// it. Any other panic goes on.
 //
 // Without Guard such a fault is a SIGBUS, which ends the process. It cannot
 // happen with Pair, whose memory is sealed. The file of a named channel can be
@@ -47,8 +47,8 @@ func (e *end) unmap() error {
 // wake-up), and Open, Close and their like, are guarded by themselves.
 //
 // Guard costs some 10 ns once, and nothing for what f does. It does not reach
-// into goroutines that f starts. The goroutine that blocks is the one that calls
-// Guard; any may.
+// into goroutines that f starts. It may be called from any goroutine, and within
+// another Guard.
 func Guard(f func() error) (err error) {
 	r, gone := region.Guard(func() { err = f() })
 	if r == nil {
