@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,19 +32,18 @@ func much(soaked, inCI, little int) int {
 // A crew is a producer and a consumer on one channel, which are killed and
 // replaced.
 type crew struct {
-	t         testing.TB
-	k         *kind
-	mode      string
-	where     string
-	ctl       *control
-	page      *os.File
-	check     checker
-	producer  *exec.Cmd
-	consumer  *exec.Cmd
-	plife     uint64
-	clife     uint64
-	kills     int
-	delivered atomic.Uint64
+	t        testing.TB
+	k        *kind
+	mode     string
+	where    string
+	ctl      *control
+	page     *os.File
+	check    checker
+	producer *exec.Cmd
+	consumer *exec.Cmd
+	plife    uint64
+	clife    uint64
+	kills    int
 }
 
 func newCrew(t testing.TB, k *kind, mode string) *crew {
