@@ -18,9 +18,8 @@ const (
 	// Spin never parks: lowest latency, one CPU busy for as long as a call is
 	// blocked. It gives the CPU away now and then.
 	Spin
-	// Park looks for about 2 µs, which is less CPU time than a park costs, and
-	// then parks. So an answer that is under way already is taken without a
-	// park. It does not look on one CPU.
+	// Park looks for about 2 µs and then parks. So an answer that is under way
+	// already is taken without a park. It does not look on one CPU.
 	Park
 )
 

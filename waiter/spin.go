@@ -17,7 +17,7 @@ const (
 	maxEvery   = 4096                   // see hope
 	looks      = 16                     // between two glances at the clock
 	firstLooks = 64                     // a microsecond or so
-	parkLooks  = 128                    // at most, and no longer than a slip: less than a park costs
+	parkLooks  = 128                    // at most, and about as long as a slip
 )
 
 // hope is what a Sleeper has learned of spinning: it doubles the time that it
