@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -123,6 +124,7 @@ func hostileMain(c *control, args []string) {
 	}
 	go work()
 	scribble(c, newRegion(channelMapping()), func() bool { return false })
+	runtime.KeepAlive(work) // or the end is collected, and its mapping with it
 }
 
 var _ = register("hostile", hostileMain)
