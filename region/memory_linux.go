@@ -29,12 +29,30 @@ func allocate(fd int, size, free uint64) error {
 		switch {
 		case err == nil:
 		case errors.Is(err, unix.ENOSPC):
-			return fmt.Errorf("region: %d bytes needed, the file system has %d free; make room or enlarge it: %w", size, free, err)
+			return full(size, free, err)
 		default:
 			return fmt.Errorf("region: allocate %d bytes: %w", size, err)
 		}
 	}
 	return nil
+}
+
+func full(size, free uint64, err error) error {
+	return fmt.Errorf("region: %d bytes needed, the file system has %d free; make room or enlarge it: %w", size, free, err)
+}
+
+// room returns how many bytes a file can have at most: what is free on its file
+// system, or, where that has no limit (memfd), all memory that there is.
+func room(fd int) uint64 {
+	var st unix.Statfs_t
+	if fstatfs(fd, &st) == nil && st.Blocks > 0 {
+		return st.Bavail * uint64(st.Bsize)
+	}
+	var si unix.Sysinfo_t
+	if unix.Sysinfo(&si) == nil {
+		return (uint64(si.Totalram) + uint64(si.Totalswap)) * uint64(si.Unit)
+	}
+	return maxSize
 }
 
 func fallocate(fd int, off, n uint64) error {
@@ -93,10 +111,9 @@ func (c *Config) create(fd int, l *Layout) (mem []byte, err error) {
 	if err := unix.Ftruncate(fd, int64(l.Size)); err != nil {
 		return nil, fmt.Errorf("region: set the size to %d bytes: %w", l.Size, err)
 	}
-	free := uint64(0)
-	var st unix.Statfs_t
-	if fstatfs(fd, &st) == nil {
-		free = st.Bavail * uint64(st.Bsize)
+	free := room(fd)
+	if l.Size > free { // before it is filled to the brim, which takes memory from everybody
+		return nil, full(l.Size, free, unix.ENOSPC)
 	}
 	if !c.HugePages {
 		if err := allocate(fd, l.Size, free); err != nil {
