@@ -444,3 +444,25 @@ func TestBufAlignment(t *testing.T) {
 	}
 	must(t, b.Release())
 }
+
+// A handle travels through a typed channel, and its block through Give.
+func TestHandlesTravel(t *testing.T) {
+	tx, rx := pair[slabpool.Handle](t, options{shmchan.WithHeap()})
+	here, err := slabpool.Heap(slabpool.Class{Size: 4096, Count: 2})
+	must(t, err)
+	there, err := here.Attach()
+	must(t, err)
+	h, err := here.Alloc(bg, 3000)
+	must(t, err)
+	must(t, here.Give(h, there.Owner()))
+	must(t, tx.Send(bg, h))
+	got, err := rx.Recv(bg)
+	must(t, err)
+	b, err := there.Bytes(got)
+	must(t, err)
+	if len(b) != 3000 {
+		t.Errorf("%d bytes", len(b))
+	}
+	must(t, there.Free(got))
+	wantIs(t, there.Free(got), slabpool.ErrStaleHandle)
+}

@@ -21,6 +21,18 @@
 // ErrMismatch shows both. T is smaller than 64 KiB, as what a chan carries is
 // (see Chan): the compiler refuses a larger one.
 //
+// # Messages of any size
+//
+// A BufSender lends blocks of shared memory, which are filled in place and sent
+// by their handles; a BufReceiver gets them, and releases them when it is done.
+//
+//	tx, err := shmchan.OpenBufSender("frames", shmchan.WithPool(slabpool.Class{Size: 4 << 20, Count: 8}))
+//	b, err := tx.Loan(ctx, 3<<20)
+//	n, err := io.ReadFull(camera, b.Bytes())
+//	err = tx.Send(ctx, b)
+//
+// Nothing is copied. What a dead process held comes back to the pool.
+//
 // # When a process dies
 //
 // At any instruction: what was sent stays and is received, what was not

@@ -43,6 +43,9 @@ func (p *Raw) Sweep(owner int, look func() (published func(Handle) bool, ok bool
 		i     uint32
 		w     uint64
 	}
+	if owner < 0 || owner >= MaxOwners {
+		return 0
+	}
 	bit := ownerBit(owner)
 	var list []noted
 	for k := range p.classes {
