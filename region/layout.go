@@ -124,10 +124,8 @@ const (
 	KindLane      Kind = 3 // a ring of messages
 	KindSchema    Kind = 4 // describes the messages, for tools
 	KindCounters  Kind = 5 // reserved
-	KindPool      Kind = 6 // reserved
+	KindPool      Kind = 6 // blocks for messages of any size
 	KindDoorbell  Kind = 7 // reserved
-
-	lastKnown = KindSchema
 )
 
 func (k Kind) String() string {
@@ -140,7 +138,13 @@ func (k Kind) String() string {
 
 // known tells whether this version of the library understands a section of
 // kind k, so that it may be required.
-func (k Kind) known() bool { return k >= KindEndpoints && k <= lastKnown }
+func (k Kind) known() bool {
+	switch k {
+	case KindEndpoints, KindEvents, KindLane, KindSchema, KindPool:
+		return true
+	}
+	return false
+}
 
 // A Section asks for one section of a new region.
 type Section struct {

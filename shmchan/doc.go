@@ -22,6 +22,18 @@
 // chan carries must be: a Receiver has the method Chan, so the compiler refuses a
 // larger T, whether Chan is called or not.
 //
+// # Messages of any size
+//
+// A BufSender lends blocks of shared memory, which are filled in place and sent
+// by their handles; a BufReceiver gets them, and releases them when it is done.
+//
+//	tx, err := shmchan.OpenBufSender("frames", shmchan.WithPool(slabpool.Class{Size: 4 << 20, Count: 8}))
+//	b, err := tx.Loan(ctx, 3<<20)
+//	n, err := io.ReadFull(camera, b.Bytes())
+//	err = tx.Send(ctx, b)
+//
+// Nothing is copied. What a dead process held comes back to the pool.
+//
 // # When a process dies
 //
 // At any instruction: what was sent stays and is received, what was not

@@ -20,7 +20,7 @@ import (
 //   - use is working while the owning goroutine is inside a call, leased while
 //     a message is in place between two calls, else idle;
 //   - once gone is set, no call begins; the mapping ends after that, when use
-//     is idle and others is 0.
+//     is idle, others is 0, and no block of a pool is held here.
 //
 // Ownership: use, seen, mark and the ring's end belong to the goroutine that
 // works with the endpoint; gone to shutdown; told to whoever reports a death.
@@ -47,7 +47,10 @@ type end struct {
 	told word.U32     // how many deaths of the peer were told
 	born uint32       // how many there were when we attached
 
+	holds word.U32 // the endpoint, and the blocks of a pool that it has: the mapping stays
+
 	life   sync.Mutex // one shutdown at a time
+	parted bool       // the endpoint's own hold has ended; under life
 	mu     sync.Mutex
 	others int        // calls of other goroutines that are under way
 	idle   *sync.Cond // others is 0
@@ -67,6 +70,7 @@ const (
 
 func (e *end) init(r *region.Region, role int, p *plan) {
 	e.reg, e.role, e.await = r, role, p.successor
+	e.holds.Store(1)
 	if word.NeedsFence && !word.RegisterMembarrier() {
 		e.fences, e.free = true, never
 	}
@@ -175,7 +179,7 @@ func (e *end) resume() error {
 	e.life.Lock()
 	defer e.life.Unlock()
 	e.leave()
-	e.unmap()
+	e.part()
 	return ErrClosed
 }
 
@@ -330,11 +334,28 @@ func (e *end) shutdown(finish func() error) error {
 	e.kickPeer()
 	e.sleep.End()
 	if use == idle {
-		if uerr := e.unmap(); err == nil {
+		if uerr := e.part(); err == nil {
 			err = uerr
 		}
 	}
 	return err
+}
+
+// part ends the endpoint's own hold of the mapping, once. The caller holds e.life.
+func (e *end) part() error {
+	if e.parted {
+		return nil
+	}
+	e.parted = true
+	return e.letGo()
+}
+
+// letGo ends one hold of the mapping, and the mapping with the last.
+func (e *end) letGo() error {
+	if e.holds.Add(^uint32(0)) > 0 {
+		return nil
+	}
+	return e.unmap()
 }
 
 func (e *end) close() error {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/shmkit/shm/internal/schema"
 	"github.com/shmkit/shm/region"
+	"github.com/shmkit/shm/slabpool"
 )
 
 // The errors to tell apart with errors.Is. They come wrapped, with what was
@@ -38,6 +39,10 @@ var (
 	ErrCorrupt = region.ErrCorrupt
 	// ErrType says that T has something in it that cannot travel.
 	ErrType = schema.ErrType
+	// ErrStaleHandle says that a Buf was sent or released before.
+	ErrStaleHandle = slabpool.ErrStaleHandle
+	// ErrTooLarge says that no class of the pool has blocks that large.
+	ErrTooLarge = slabpool.ErrTooLarge
 )
 
 var (

@@ -25,7 +25,7 @@ func (e *end) enroll() {
 	ends.of[e.reg] = e
 }
 
-// unmap ends the access to the memory. The caller holds e.life.
+// unmap ends the access to the memory: nobody holds it any more.
 func (e *end) unmap() error {
 	ends.mu.Lock()
 	delete(ends.of, e.reg)
@@ -72,7 +72,7 @@ func (e *end) faulted() {
 	e.life.Lock()
 	defer e.life.Unlock()
 	if e.gone.Load() != 0 {
-		e.unmap() // shutdown left it to us, or has done it
+		e.part() // shutdown left it to us, or has done it
 	}
 }
 

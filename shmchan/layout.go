@@ -3,17 +3,19 @@ package shmchan
 import (
 	"encoding/binary"
 	"fmt"
+	"io/fs"
 	"reflect"
 	"unsafe"
 
 	"github.com/shmkit/shm/internal/schema"
 	"github.com/shmkit/shm/region"
 	"github.com/shmkit/shm/shmchan/spsc"
+	"github.com/shmkit/shm/slabpool"
 	"github.com/shmkit/shm/waiter"
 )
 
 // A channel in a region: the lane (a ring), one event a role (on which that
-// role sleeps), and the schema of T:
+// role sleeps), for a Buf channel a pool of blocks, and the schema of T:
 //
 //	schema   0  16 bytes  fingerprint of the layout of T
 //	        16   8 bytes  length of the encoding, 0 if it was too long
@@ -39,6 +41,7 @@ type plan struct {
 	layout *schema.Layout
 	code   []byte
 	geo    spsc.Geometry
+	pool   *slabpool.Geometry // of a Buf channel, nil for others
 }
 
 func newPlan[T any](opts []Option) (*plan, error) {
@@ -46,7 +49,15 @@ func newPlan[T any](opts []Option) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := schema.Of(reflect.TypeFor[T]())
+	if o.classes != nil {
+		return nil, fmt.Errorf("shmchan: WithPool goes with Buf channels only: %w", fs.ErrInvalid)
+	}
+	return planOf(o, reflect.TypeFor[T]())
+}
+
+// planOf plans a channel of messages of type t.
+func planOf(o options, t reflect.Type) (*plan, error) {
+	l, err := schema.Of(t)
 	if err != nil {
 		return nil, fmt.Errorf("shmchan: %w", err)
 	}
@@ -67,7 +78,7 @@ func newPlan[T any](opts []Option) (*plan, error) {
 
 // config returns what makes such a channel.
 func (p *plan) config() region.Config {
-	return region.Config{
+	c := region.Config{
 		Roles:     roles,
 		Mode:      p.mode,
 		HugePages: p.hugePages,
@@ -78,6 +89,10 @@ func (p *plan) config() region.Config {
 		},
 		Init: p.init,
 	}
+	if p.pool != nil {
+		c.Sections = append(c.Sections, p.pool.Section())
+	}
+	return c
 }
 
 func (p *plan) init(r *region.Region) error {
@@ -87,6 +102,11 @@ func (p *plan) init(r *region.Region) error {
 	copy(b, sum[:])
 	binary.NativeEndian.PutUint64(b[16:], uint64(len(p.code)))
 	copy(b[schemaHead:], p.code)
+	if p.pool != nil {
+		if err := slabpool.InitIn(r, *p.pool); err != nil {
+			return err
+		}
+	}
 	return spsc.InitIn(r, p.geo)
 }
 
@@ -104,6 +124,9 @@ func (p *plan) check(r *region.Region) error {
 	}
 	if r.Roles() != roles {
 		return fmt.Errorf("shmchan: the region has %d roles, a channel has %d: %w", r.Roles(), roles, ErrMismatch)
+	}
+	if err := p.checkPool(r); err != nil {
+		return err
 	}
 	g, err := spsc.ReadIn(r)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 
+	"github.com/shmkit/shm/slabpool"
 	"github.com/shmkit/shm/waiter"
 )
 
@@ -20,6 +21,7 @@ type options struct {
 	successor bool
 	hugePages bool
 	heap      bool
+	classes   []slabpool.Class // nil: not asked for
 	err       error
 }
 
@@ -74,6 +76,23 @@ func WithHugePages() Option {
 // not work. Other constructors refuse it.
 func WithHeap() Option {
 	return func(o *options) { o.heap = true }
+}
+
+// WithPool sets the blocks that the messages of a Buf channel lie in, in
+// classes by size; the default is slabpool.DefaultClasses, 13 MiB in all. What
+// all messages under way and held at once need must be there; Loan waits
+// otherwise. Other constructors refuse it. Opening a channel that exists with
+// another pool gives ErrMismatch.
+func WithPool(classes ...slabpool.Class) Option {
+	return func(o *options) {
+		if len(classes) == 0 {
+			classes = slabpool.DefaultClasses()
+		}
+		if _, err := slabpool.Plan(classes...); err != nil {
+			o.err = fmt.Errorf("shmchan: %w", err)
+		}
+		o.classes = classes
+	}
 }
 
 func gather(opts []Option) (options, error) {

@@ -224,7 +224,7 @@ var (
 	given   = "ctx context.Context, tx *shmchan.Sender[Tick], rx *shmchan.Receiver[Tick], tick Tick, ticks []Tick, cmd *exec.Cmd"
 	imports = []string{
 		"context", "errors", "fmt", "io", "log", "os", "os/exec", "time",
-		"github.com/shmkit/shm/region", "github.com/shmkit/shm/shmchan", "github.com/shmkit/shm/shmchan/spsc", "github.com/shmkit/shm/waiter",
+		"github.com/shmkit/shm/region", "github.com/shmkit/shm/shmchan", "github.com/shmkit/shm/shmchan/spsc", "github.com/shmkit/shm/slabpool", "github.com/shmkit/shm/waiter",
 	}
 	common = "package PKG\n\ntype Tick struct {\n\tSymbol [8]byte\n\tPrice float64\n}\n"
 )

@@ -1,5 +1,11 @@
 package spsc
 
+import (
+	"unsafe"
+
+	"github.com/shmkit/shm/internal/word"
+)
+
 // A successor finds its position by one scan of the sequences, while the other
 // end may be at work.
 //
@@ -48,4 +54,20 @@ func (r *ring) scan(stampOf func(seq uint64) uint64) (uint64, error) {
 		}
 	}
 	return least, nil
+}
+
+// Published calls visit for each message that was published and not taken, in
+// no order, with its place. It may be called while this end does not work, and
+// finds all that were there all the time; what the other end takes meanwhile it
+// may show or not. The producer sees messages that nobody else overwrites; the
+// consumer must not believe what it reads of those that come meanwhile, if the
+// producer is not sound.
+func (r *ring) Published(visit func(message unsafe.Pointer)) {
+	for i := range r.mask + 1 {
+		slot := r.slot(2 * i)
+		if r.seq(slot).Load()&1 == 1 { // pairs with the store in (*Producer).Publish
+			word.Reads(Message(slot), r.size)
+			visit(Message(slot))
+		}
+	}
 }

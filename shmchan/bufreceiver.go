@@ -1,0 +1,198 @@
+package shmchan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"runtime"
+	"unsafe"
+
+	"github.com/shmkit/shm/region"
+	"github.com/shmkit/shm/slabpool"
+	"github.com/shmkit/shm/waiter"
+)
+
+// A BufReceiver is the receiving end of a Buf channel. It belongs to one
+// goroutine at a time; only Close, Len, Cap, Ready and WaitPeer may be called
+// from any. A second goroutine is told ErrBusy where that can be seen. It may
+// hold any number of Bufs, and they are released in any order, from any
+// goroutine; the sender waits when it finds no free block.
+//
+// A BufReceiver that the program drops without Close or Detach is cleaned up
+// when the garbage collector finds it and no Buf of it; to the sender that is a
+// death.
+type BufReceiver struct {
+	e    *recvEnd
+	side *bufSide
+}
+
+// newBufReceiver makes a BufReceiver of r, whose role is claimed. After an
+// error r has ended.
+func newBufReceiver(r *region.Region, p *plan) (*BufReceiver, error) {
+	side, err := newBufSide(r, roleReceiver)
+	if err != nil {
+		return nil, err
+	}
+	e, err := newRecvEnd(r, p)
+	if err != nil {
+		return nil, err
+	}
+	err = attached(r, func() error {
+		sweepReceiver(side.pool, &e.ring)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	side.begin(&e.end)
+	return &BufReceiver{e: e, side: side}, nil
+}
+
+// Recv takes the next message out of the channel. It waits while there is
+// none, and looks at ctx only then. The Buf is the caller's until Release. If
+// this process dies, its block goes back to the pool, and the message is lost.
+//
+// Errors are those of (*Receiver).Recv.
+func (r *BufReceiver) Recv(ctx context.Context) (*Buf, error) {
+	if ctx == nil {
+		return nil, errContext
+	}
+	e := r.e
+	if !e.quick() && !e.enter() {
+		return nil, e.refused()
+	}
+	at := e.ring.Slot()
+	if at == nil {
+		var err error
+		at, err = e.slot(ctx)
+		runtime.KeepAlive(r.side)
+		if err != nil {
+			r.told(err)
+			return nil, err
+		}
+	}
+	return r.get(at)
+}
+
+// TryRecv is Recv that does not wait: it gives ErrEmpty when there is no
+// message. It never blocks.
+func (r *BufReceiver) TryRecv() (*Buf, error) {
+	if !r.e.enter() {
+		return nil, r.e.refused()
+	}
+	at, err := r.e.try()
+	if err != nil {
+		r.told(err)
+		return nil, err
+	}
+	return r.get(at)
+}
+
+// told sweeps after a death that was just told. The call has ended.
+func (r *BufReceiver) told(err error) {
+	if errors.Is(err, ErrPeerDied) && r.e.enter() {
+		r.side.sweepPeer(r.e.reg.State(roleSender), r.e.ring.Published)
+		r.e.leave()
+	}
+}
+
+// get takes the message out of the slot, and ends the call.
+func (r *BufReceiver) get(at unsafe.Pointer) (*Buf, error) {
+	e, m := r.e, (*bufMessage)(at)
+	head := m.Head // once: a peer may change it
+	var b *Buf
+	switch n := head >> 8; {
+	case head&0xff == kindInline && n <= inlineSize:
+		b = r.side.newBuf()
+		b.inline, b.n, b.small = true, int(n), m.Body
+		b.uses.StoreRelease(1)
+	case head == kindBlock:
+		h := *m.handle()
+		err := r.side.pool.Take(h)
+		if err == nil {
+			b, err = r.side.large(h)
+		}
+		if err != nil {
+			e.leave()
+			return nil, fmt.Errorf("shmchan: the next message has no block: %w: %w", err, ErrCorrupt)
+		}
+	default:
+		e.leave()
+		return nil, fmt.Errorf("shmchan: the next message begins with %#x, which no sender writes: %w", head, ErrCorrupt)
+	}
+	e.release()
+	return b, nil
+}
+
+// All returns the messages for a range loop, which ends when the sender has
+// closed. Any other error, those of Recv, comes as the last pair, with a nil
+// Buf. It looks at ctx at every message. The body of the loop releases each Buf.
+func (r *BufReceiver) All(ctx context.Context) iter.Seq2[*Buf, error] {
+	return func(yield func(*Buf, error) bool) {
+		for {
+			b, err := r.next(ctx)
+			if err == io.EOF {
+				return
+			}
+			if !yield(b, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// next is Recv that looks at ctx first.
+func (r *BufReceiver) next(ctx context.Context) (*Buf, error) {
+	if ctx == nil {
+		return nil, errContext
+	}
+	if err := waiter.ContextError(ctx); err != nil {
+		return nil, err
+	}
+	return r.Recv(ctx)
+}
+
+// Ready is (*Receiver).Ready.
+func (r *BufReceiver) Ready() <-chan struct{} { return r.e.readyChan(r.e.canProceed) }
+
+// WaitPeer is (*Receiver).WaitPeer.
+func (r *BufReceiver) WaitPeer(ctx context.Context) error {
+	defer runtime.KeepAlive(r.side)
+	return r.e.waitPeer(ctx)
+}
+
+// Len returns how many messages are in the channel, 0 after Close. Any
+// goroutine may call it.
+func (r *BufReceiver) Len() int { return r.e.len() }
+
+// Cap returns the capacity in messages. Any goroutine may call it.
+func (r *BufReceiver) Cap() int { return r.e.ring.Cap() }
+
+// Stats returns what is in use of each class of the pool, nil after Close. Any
+// goroutine may call it.
+func (r *BufReceiver) Stats() []slabpool.Stats { return r.side.stats() }
+
+// File is (*Receiver).File. While Bufs are held it gives ErrBusy, and nothing
+// has changed.
+func (r *BufReceiver) File() (*os.File, error) {
+	if err := r.side.busy(); err != nil {
+		return nil, err
+	}
+	return r.e.file()
+}
+
+// Detach is (*Receiver).Detach. While Bufs are held it gives ErrBusy, and
+// nothing has changed: a successor could not tell them from those of the dead.
+func (r *BufReceiver) Detach() error {
+	if err := r.side.busy(); err != nil {
+		return err
+	}
+	return r.e.detach()
+}
+
+// Close is (*Receiver).Close. Bufs that are held stay valid until they are
+// released.
+func (r *BufReceiver) Close() error { return r.e.close() }

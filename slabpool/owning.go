@@ -1,0 +1,56 @@
+package slabpool
+
+import (
+	"fmt"
+
+	"github.com/shmkit/shm/region"
+)
+
+const sectionVersion = 1
+
+// Section asks for the memory of a pool of this shape in a new region. Make
+// the pool there with InitIn, from the region's Init function.
+func (g Geometry) Section() region.Section {
+	return region.Section{Kind: region.KindPool, Version: sectionVersion, Required: true, Size: uint64(g.Bytes()), Align: Align}
+}
+
+// InitIn is Init in the pool section of a region.
+func InitIn(r *region.Region, g Geometry) error {
+	mem, n, _, ok := r.Section(region.KindPool)
+	if !ok {
+		return errNoPool
+	}
+	return Init(mem, uintptr(n), g)
+}
+
+// ReadIn is Read in the pool section of a region. A region without one gives
+// ErrMismatch.
+func ReadIn(r *region.Region) (Geometry, error) {
+	mem, n, version, ok := r.Section(region.KindPool)
+	if !ok {
+		return Geometry{}, errNoPool
+	}
+	if version != sectionVersion {
+		return Geometry{}, fmt.Errorf("slabpool: pool of version %d, this library knows version %d; use the same release on both sides: %w",
+			version, sectionVersion, ErrMismatch)
+	}
+	return Read(mem, uintptr(n))
+}
+
+// AttachIn is Attach in the pool section of a region, of the shape that it has.
+// The Raw keeps the region alive.
+func AttachIn(r *region.Region, s Seat) (*Raw, error) {
+	g, err := ReadIn(r)
+	if err != nil {
+		return nil, err
+	}
+	mem, n, _, _ := r.Section(region.KindPool)
+	p, err := Attach(mem, uintptr(n), g, s)
+	if err != nil {
+		return nil, err
+	}
+	p.owner = r
+	return p, nil
+}
+
+var errNoPool = fmt.Errorf("slabpool: the region has no pool section: %w", ErrMismatch)

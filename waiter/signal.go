@@ -1,0 +1,11 @@
+package waiter
+
+// Signal wakes whoever is parked on e, if somebody is. It is Notify for
+// publishers that are many, and whose last write is a read-modify-write: that
+// is a fence, so that the sleeper need not pay for one. Any goroutine of any
+// process may call it, and it never blocks.
+func (e *Event) Signal() {
+	if e.flag.Load()&raised != 0 && e.lower() { // pairs with the compare-and-swap in raise
+		e.Kick()
+	}
+}
