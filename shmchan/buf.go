@@ -176,6 +176,7 @@ var (
 	errStale    = fmt.Errorf("shmchan: the Buf was sent or released before: %w", ErrStaleHandle)
 	errForeign  = fmt.Errorf("shmchan: the Buf is not a loan of this sender; copy it into one: %w", fs.ErrInvalid)
 	errRetained = fmt.Errorf("shmchan: the Buf has further holds; release those before it is sent: %w", ErrBusy)
+	errKept     = fmt.Errorf("shmchan: Chan has taken a message that it could not deliver; receive it first: %w", ErrBusy)
 	errNoBlock  = fmt.Errorf("shmchan: no block that is large enough is free: %w", ErrFull)
 )
 

@@ -33,6 +33,13 @@ type bufWorld struct {
 	pool     slabpool.Geometry
 	role     [roles]*word.U32 // 2·epoch, +1 if dead
 	received *word.U32        // how many messages
+	bug      bufBug
+}
+
+// A bufBug is a seeded one.
+type bufBug struct {
+	blindSweep bool // a successor of the sender gives back what is in the ring
+	noRecheck  bool // a survivor does not make sure that the dead has no successor yet
 }
 
 func newBufWorld(w *modelcheck.World, capacity, blocks int) *bufWorld {
@@ -174,7 +181,7 @@ func (x *bufWorld) survivor(pool *slabpool.Raw, peer int, published func(func(un
 		swept = st
 		pool.Sweep(peer, func() (func(slabpool.Handle) bool, bool) {
 			kept := inRing(published)
-			return kept, x.role[peer].Load() == st
+			return kept, x.bug.noRecheck || x.role[peer].Load() == st
 		}, false)
 	}
 }
@@ -182,8 +189,13 @@ func (x *bufWorld) survivor(pool *slabpool.Raw, peer int, published func(func(un
 // world has a sender and a receiver, of whom victims die, each with a
 // successor; a watch tells of the deaths.
 func world(capacity, blocks int, successors ...int) func(*modelcheck.World) {
+	return buggy(bufBug{}, capacity, blocks, successors...)
+}
+
+func buggy(b bufBug, capacity, blocks int, successors ...int) func(*modelcheck.World) {
 	return func(w *modelcheck.World) {
 		x := newBufWorld(w, capacity, blocks)
+		x.bug = b
 		tx, rx := x.seat(roleSender), x.seat(roleReceiver)
 		p, c := x.producer(), x.consumer()
 		w.Go("sender", func() { x.send(tx, &p, x.survivor(tx, roleReceiver, p.Published)) })
@@ -199,7 +211,11 @@ func world(capacity, blocks int, successors ...int) func(*modelcheck.World) {
 				x.role[role].Store(4)
 				if role == roleSender {
 					p := x.producer()
-					sweepSender(pool, &p)
+					if x.bug.blindSweep {
+						pool.Sweep(roleSender, func() (func(slabpool.Handle) bool, bool) { return nil, true }, false)
+					} else {
+						sweepSender(pool, &p)
+					}
 					x.send(pool, &p, x.survivor(pool, roleReceiver, p.Published))
 				} else {
 					c := x.consumer()
@@ -245,4 +261,20 @@ func TestModelBufs(t *testing.T) {
 		cfg.MaxExecutions = 12 // for each pair of steps
 		modelcheck.Check(t, "both ends of Bufs die, "+m.String(), modelcheck.SweepPair(cfg, "sender", "receiver", world(1, 1, roleSender, roleReceiver)))
 	}
+}
+
+// TestModelBufBugs: the sender dies where it matters, after its block was
+// posted and published, or when it holds one.
+func TestModelBufBugs(t *testing.T) {
+	find := func(name string, b bufBug, capacity, blocks, last int) {
+		t.Helper()
+		var r modelcheck.Result
+		for step := last; step > 0 && r.Failure == nil; step-- {
+			cfg := modelcheck.Config{MaxExecutions: 2_000, Crashes: []modelcheck.Crash{{Thread: "sender", Step: step}}}
+			r = modelcheck.Explore(cfg, buggy(b, capacity, blocks, roleSender))
+		}
+		modelcheck.MustFail(t, name, r, modelcheck.Panic, 0)
+	}
+	find("a sweep that does not look at the ring", bufBug{blindSweep: true}, 2, 2, 14)
+	find("a survivor that does not look again", bufBug{noRecheck: true}, 1, 1, 14)
 }

@@ -466,3 +466,44 @@ func TestHandlesTravel(t *testing.T) {
 	must(t, there.Free(got))
 	wantIs(t, there.Free(got), slabpool.ErrStaleHandle)
 }
+
+func TestBufChan(t *testing.T) {
+	onBufs(t, func(t *testing.T, kind []shmchan.Option) {
+		tx, rx := bufPair(t, kind, few)
+		for i := range 4 {
+			b, err := tx.Loan(bg, 40+20*i)
+			must(t, err)
+			b.Bytes()[0] = byte(i)
+			must(t, tx.Send(bg, b))
+		}
+		ctx, cancel := context.WithCancel(bg)
+		ch := rx.Chan(ctx)
+		take := func(b *shmchan.Buf, err error, want byte) {
+			t.Helper()
+			must(t, err)
+			if b.Bytes()[0] != want {
+				t.Errorf("message %d, want %d", b.Bytes()[0], want)
+			}
+			must(t, b.Release())
+		}
+		take(<-ch, nil, 0)
+		until(t, "the goroutine has the next one", func() bool { return rx.Len() == 2 })
+		cancel()
+		for range ch {
+			t.Error("delivered after the end")
+		}
+		wantIs(t, rx.Err(), context.Canceled)
+		wantIs(t, rx.Detach(), shmchan.ErrBusy)
+		b, err := rx.Recv(bg)
+		take(b, err, 1)
+		b, err = rx.TryRecv()
+		take(b, err, 2)
+		must(t, tx.Close())
+		ch = rx.Chan(bg)
+		take(<-ch, nil, 3)
+		for range ch {
+			t.Error("more than was sent")
+		}
+		must(t, rx.Err())
+	})
+}

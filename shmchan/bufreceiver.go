@@ -8,8 +8,10 @@ import (
 	"iter"
 	"os"
 	"runtime"
+	"sync"
 	"unsafe"
 
+	"github.com/shmkit/shm/internal/word"
 	"github.com/shmkit/shm/region"
 	"github.com/shmkit/shm/slabpool"
 	"github.com/shmkit/shm/waiter"
@@ -27,6 +29,11 @@ import (
 type BufReceiver struct {
 	e    *recvEnd
 	side *bufSide
+
+	left word.U32 // 1 while kept is not nil
+	mu   sync.Mutex
+	kept *Buf  // what Chan took and could not deliver: the next message
+	err  error // why Chan ended
 }
 
 // newBufReceiver makes a BufReceiver of r, whose role is claimed. After an
@@ -64,6 +71,12 @@ func (r *BufReceiver) Recv(ctx context.Context) (*Buf, error) {
 	if !e.quick() && !e.enter() {
 		return nil, e.refused()
 	}
+	if r.left.Load() != 0 {
+		if b := r.leftover(); b != nil {
+			e.leave()
+			return b, nil
+		}
+	}
 	at := e.ring.Slot()
 	if at == nil {
 		var err error
@@ -82,6 +95,10 @@ func (r *BufReceiver) Recv(ctx context.Context) (*Buf, error) {
 func (r *BufReceiver) TryRecv() (*Buf, error) {
 	if !r.e.enter() {
 		return nil, r.e.refused()
+	}
+	if b := r.leftover(); b != nil {
+		r.e.leave()
+		return b, nil
 	}
 	at, err := r.e.try()
 	if err != nil {
@@ -155,6 +172,65 @@ func (r *BufReceiver) next(ctx context.Context) (*Buf, error) {
 	return r.Recv(ctx)
 }
 
+// Chan returns a Go channel that gets the messages, from a goroutine that owns
+// the BufReceiver until the channel is closed: at the end of the messages or of
+// ctx, or at an error, which Err tells. Whoever takes a Buf out of it releases
+// it. What was taken and not delivered when ctx ends is the next message of Recv
+// or of another Chan.
+func (r *BufReceiver) Chan(ctx context.Context) <-chan *Buf {
+	ch := make(chan *Buf)
+	go func() {
+		defer close(ch)
+		err := r.deliver(ctx, ch)
+		if err == io.EOF {
+			err = nil
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.err = err
+	}()
+	return ch
+}
+
+func (r *BufReceiver) deliver(ctx context.Context, ch chan<- *Buf) error {
+	for {
+		b, err := r.next(ctx)
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			r.mu.Lock()
+			r.kept = b
+			r.left.Store(1)
+			r.mu.Unlock()
+			return waiter.ContextError(ctx)
+		case <-r.e.stop:
+			b.Release()
+			return ErrClosed
+		case ch <- b:
+		}
+	}
+}
+
+// leftover returns what Chan took and could not deliver.
+func (r *BufReceiver) leftover() *Buf {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.kept
+	r.kept = nil
+	r.left.Store(0)
+	return b
+}
+
+// Err returns why the channel of Chan was closed: nil if the sender closed and
+// all was delivered, or while it is open. Any goroutine may call it.
+func (r *BufReceiver) Err() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
 // Ready is (*Receiver).Ready.
 func (r *BufReceiver) Ready() <-chan struct{} { return r.e.readyChan(r.e.canProceed) }
 
@@ -178,16 +254,26 @@ func (r *BufReceiver) Stats() []slabpool.Stats { return r.side.stats() }
 // File is (*Receiver).File. While Bufs are held it gives ErrBusy, and nothing
 // has changed.
 func (r *BufReceiver) File() (*os.File, error) {
-	if err := r.side.busy(); err != nil {
+	if err := r.busy(); err != nil {
 		return nil, err
 	}
 	return r.e.file()
 }
 
+// busy tells why the role cannot be given up.
+func (r *BufReceiver) busy() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.kept != nil && r.e.gone.Load() == 0 {
+		return errKept
+	}
+	return r.side.busy()
+}
+
 // Detach is (*Receiver).Detach. While Bufs are held it gives ErrBusy, and
 // nothing has changed: a successor could not tell them from those of the dead.
 func (r *BufReceiver) Detach() error {
-	if err := r.side.busy(); err != nil {
+	if err := r.busy(); err != nil {
 		return err
 	}
 	return r.e.detach()
@@ -195,4 +281,10 @@ func (r *BufReceiver) Detach() error {
 
 // Close is (*Receiver).Close. Bufs that are held stay valid until they are
 // released.
-func (r *BufReceiver) Close() error { return r.e.close() }
+func (r *BufReceiver) Close() error {
+	err := r.e.close()
+	if b := r.leftover(); b != nil {
+		b.Release()
+	}
+	return err
+}

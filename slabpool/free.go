@@ -26,7 +26,16 @@ func (p *Raw) Free(h Handle) error {
 			}
 			continue
 		}
-		if p.drop(c, i, r, w, p.me, c.note.n.Load() < c.keep) {
+		if w&owners == p.me && c.note.n.Load() < c.keep {
+			if r.state.CompareAndSwap(w, again(w)|p.me|cached|w&queued) { // pairs with the load of whoever claims it
+				c.note.push(i)
+				if c.words.hidden.Load()&hiddenState != hidden {
+					c.hide()
+				}
+				p.event.Signal()
+				return nil
+			}
+		} else if c.drop(i, r, w, p.me) {
 			p.event.Signal()
 			return nil
 		}
@@ -34,18 +43,11 @@ func (p *Raw) Free(h Handle) error {
 }
 
 // drop takes the holder in bit away from the block that has the word w; if
-// there is no other, the block is free, or cached. It reports whether w was
-// still the word.
-func (p *Raw) drop(c *class, i uint32, r *record, w, bit uint64, cache bool) bool {
+// there is no other, the block is free. It reports whether w was still the word.
+func (c *class) drop(i uint32, r *record, w, bit uint64) bool {
 	switch {
 	case w&owners&^bit != 0:
 		return r.state.CompareAndSwap(w, w&^bit)
-	case cache:
-		if !r.state.CompareAndSwap(w, again(w)|p.me|cached|w&queued) {
-			return false
-		}
-		c.note.push(i)
-		c.hide()
 	case w&queued != 0: // listed, or somebody has the token and will look
 		if !r.state.CompareAndSwap(w, again(w)|queued) {
 			return false

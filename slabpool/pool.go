@@ -56,6 +56,7 @@ func (p *pool) forget() {
 	if p.closed.Load() == 0 && p.held() > 0 {
 		return
 	}
+	p.raw.sleeper().End() // a context that ends now must not touch the event any more
 	p.reg.Unmap()
 }
 

@@ -69,7 +69,7 @@ func (p *Raw) Sweep(owner int, look func() (published func(Handle) bool, ok bool
 		c := &p.classes[x.class]
 		r := c.record(c.mem, x.i)
 		for w := x.w; ; {
-			if p.drop(c, x.i, r, w, bit, false) {
+			if c.drop(x.i, r, w, bit) {
 				n++
 				break
 			}

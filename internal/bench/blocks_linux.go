@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/shmkit/shm/shmchan"
@@ -13,11 +14,17 @@ func blocks() []Scenario {
 	list := []Scenario{
 		{Name: "blocks: alloc and free, one process", N: 2_000_000, run: churn(1)},
 		{Name: "blocks: alloc and free, both", N: 2_000_000, Rate: true, run: churn(2)},
-		{Name: "blocks: memcpy of 1 MiB", N: 2_000, run: copies(mib)},
-		{Name: "blocks: 1 MiB copied in and copied out", N: 2_000, run: bufs(mib, true)},
+		{Name: "blocks: memcpy of 1 MiB, 8 buffers", N: 4_000, run: copies(mib, 8)},
+		{Name: "blocks: memcpy of 1 MiB, 256 buffers", N: 2_000, run: copies(mib, 256)},
+		{Name: "blocks: Buf of 1 MiB, filled and looked through", N: 4_000, run: bufs(mib,
+			func(_, b []byte) { clear(b) },
+			func(_, b []byte) { bytes.IndexByte(b, 1) })},
+		{Name: "blocks: Buf of 1 MiB, copied in and out", N: 4_000, run: bufs(mib,
+			func(mine, b []byte) { copy(b, mine) },
+			func(mine, b []byte) { copy(mine, b) })},
 	}
 	for _, size := range []int{8, 48, 49, 64, 4096, 4 * mib} {
-		list = append(list, Scenario{Name: fmt.Sprintf("blocks: Buf of %d B, not touched", size), N: 300_000, run: bufs(size, false)})
+		list = append(list, Scenario{Name: fmt.Sprintf("blocks: Buf of %d B, not touched", size), N: 300_000, run: bufs(size, nil, nil)})
 	}
 	return list
 }
@@ -49,16 +56,17 @@ func churn(sides int) func(*session, int) error {
 }
 
 // copies copies size bytes n times, on side 0, between buffers that take turns.
-func copies(size int) func(*session, int) error {
+func copies(size, buffers int) func(*session, int) error {
 	return func(s *session, n int) error {
-		from, to := make([]byte, size), make([]byte, 8*size)
+		from, to := make([]byte, buffers*size), make([]byte, buffers*size)
 		for i := range to {
-			to[i] = 1
+			from[i], to[i] = 1, 2 // so that each page is there
 		}
 		return s.timed(func() error {
 			if s.side == 0 {
 				for i := range n {
-					copy(to[i%8*size:][:size], from)
+					at := i % buffers * size
+					copy(to[at:at+size], from[at:at+size])
 				}
 			}
 			return nil
@@ -66,8 +74,9 @@ func copies(size int) func(*session, int) error {
 	}
 }
 
-// bufs sends n Bufs from side 0 to side 1.
-func bufs(size int, touch bool) func(*session, int) error {
+// bufs sends n Bufs from side 0 to side 1. fill and look work on the bytes, with
+// private ones of the same size beside them; nil does nothing.
+func bufs(size int, fill, look func(mine, b []byte)) func(*session, int) error {
 	return func(s *session, n int) error {
 		pool := shmchan.WithPool(slabpool.Class{Size: size, Count: 8})
 		mine := make([]byte, size)
@@ -86,8 +95,8 @@ func bufs(size int, touch bool) func(*session, int) error {
 					if err != nil {
 						return err
 					}
-					if touch {
-						copy(b.Bytes(), mine)
+					if fill != nil {
+						fill(mine, b.Bytes())
 					}
 					if err := tx.Send(ctx, b); err != nil {
 						return err
@@ -107,8 +116,8 @@ func bufs(size int, touch bool) func(*session, int) error {
 				if err != nil {
 					return err
 				}
-				if touch {
-					copy(mine, b.Bytes())
+				if look != nil {
+					look(mine, b.Bytes())
 				}
 				if err := b.Release(); err != nil {
 					return err
