@@ -117,6 +117,31 @@ func (u *U32) Wake(n int) int {
 	return int(u.do(opWake, uint64(max(n, 1)), 0))
 }
 
+// An Expected is a word, and the value while it has which WaitAny parks.
+type Expected struct {
+	Word  *U32
+	Value uint32
+}
+
+// WaitAny parks while every word of the list has the value expected, for at
+// most d (for ever if d is negative). It returns the index of a word that was
+// woken or has another value, or -1 after d or for no reason.
+func WaitAny(list []Expected, d time.Duration) int {
+	if current != nil {
+		panic("modelcheck: WaitAny is not a step of explorations")
+	}
+	for start := time.Now(); ; time.Sleep(50 * time.Microsecond) {
+		for i, x := range list {
+			if x.Word.Load() != x.Value {
+				return i
+			}
+		}
+		if d >= 0 && time.Since(start) >= d {
+			return -1
+		}
+	}
+}
+
 // Load acquires.
 func (u *U64) Load() uint64 {
 	if current == nil {

@@ -46,6 +46,40 @@ func (u *U32) Wait(val uint32, d time.Duration) { u.v.Wait(val, d) }
 // Wake wakes up to n threads that wait on the word, and returns how many.
 func (u *U32) Wake(n int) int { return u.v.Wake(n) }
 
+// MaxWaiters is how many words one Waiters holds: the limit of futex_waitv.
+const MaxWaiters = 128
+
+// A Waiters is a list of words, each with the value that it is expected to
+// hold, to wait for any of them to change.
+type Waiters struct{ list []modelcheck.Expected }
+
+// NewWaiters returns an empty list.
+func NewWaiters() *Waiters { return new(Waiters) }
+
+// Reset makes the list empty.
+func (w *Waiters) Reset() { w.list = w.list[:0] }
+
+// Add puts u, expected to be val, at the end of the list. It reports false if
+// the list is full.
+func (w *Waiters) Add(u *U32, val uint32) bool {
+	if len(w.list) == MaxWaiters {
+		return false
+	}
+	w.list = append(w.list, modelcheck.Expected{Word: &u.v, Value: val})
+	return true
+}
+
+// Len returns how many words are in the list.
+func (w *Waiters) Len() int { return len(w.list) }
+
+// Wait parks the calling thread while every word of the list is what was
+// expected, for at most d (for ever if d is negative). It returns the index of
+// a word that was woken or is another than expected, or -1.
+func (w *Waiters) Wait(d time.Duration) int { return modelcheck.WaitAny(w.list, d) }
+
+// CanWaitAny reports that Wait need not poll.
+func CanWaitAny() bool { return true }
+
 // Load acquires.
 func (u *U64) Load() uint64 { return u.v.Load() }
 

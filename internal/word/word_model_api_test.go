@@ -74,7 +74,9 @@ func exported(fset *token.FileSet, f *ast.File) (list []string) {
 			for _, s := range d.Specs {
 				switch s := s.(type) {
 				case *ast.TypeSpec:
-					list = append(list, "type "+s.Name.Name)
+					if s.Name.IsExported() {
+						list = append(list, "type "+s.Name.Name)
+					}
 				case *ast.ValueSpec:
 					for _, n := range s.Names {
 						if n.IsExported() {

@@ -1,0 +1,5 @@
+//go:build modelcheck
+
+package word
+
+func waiters() []waiter { return []waiter{{"Wait", (*Waiters).Wait, 100}} }
