@@ -55,7 +55,8 @@ func (r *Receiver[T]) waitable() waitable {
 func Select(ctx context.Context, cases ...Case) (int, error) {
 	s := selectors.Get().(*Selector)
 	s.set(cases)
-	i, err := s.wait(ctx, s.any)
+	s.uniform = true
+	i, err := s.wait(ctx)
 	runtime.KeepAlive(cases)
 	s.group.End()
 	s.set(nil)
@@ -75,11 +76,11 @@ type Selector struct {
 	ends  []waitable
 	next  int
 
-	group  *waiter.Group
-	lent   []*end      // borrowed while wait is blocked
-	stirs  func() bool // what group asks
-	choose func() int
-	chosen int
+	uniform bool // choose at random
+	group   *waiter.Group
+	lent    []*end      // borrowed while wait is blocked
+	stirs   func() bool // what group asks
+	chosen  int
 }
 
 // NewSelector makes a Selector for cases, which keep their index.
@@ -105,7 +106,7 @@ func (s *Selector) Set(i int, c Case) {
 // the cases take turns, beginning behind the one that was chosen last. Errors are
 // those of ctx.
 func (s *Selector) Select(ctx context.Context) (int, error) {
-	i, err := s.wait(ctx, s.first)
+	i, err := s.wait(ctx)
 	runtime.KeepAlive(s)
 	return i, err
 }
@@ -124,6 +125,14 @@ func (s *Selector) set(cases []Case) {
 	for _, c := range cases {
 		s.ends = append(s.ends, endOf(c))
 	}
+}
+
+// choose returns a case that can proceed, or -1.
+func (s *Selector) choose() int {
+	if s.uniform {
+		return s.any()
+	}
+	return s.first()
 }
 
 // first returns the first case from next on that can proceed, or -1.
@@ -173,21 +182,21 @@ func (s *Selector) can(i int) bool {
 	return w.canProceed()
 }
 
-func (s *Selector) wait(ctx context.Context, choose func() int) (int, error) {
+func (s *Selector) wait(ctx context.Context) (int, error) {
 	if ctx == nil {
 		return -1, errContext
 	}
 	if err := waiter.ContextError(ctx); err != nil {
 		return -1, err
 	}
-	if i := choose(); i >= 0 {
+	if i := s.choose(); i >= 0 {
 		return i, nil
 	}
-	return s.block(ctx, choose)
+	return s.block(ctx)
 }
 
 // block borrows all ends, so that they stay mapped, and waits for them.
-func (s *Selector) block(ctx context.Context, choose func() int) (int, error) {
+func (s *Selector) block(ctx context.Context) (int, error) {
 	defer s.unlend()
 	s.group.Reset()
 	for i, w := range s.ends {
@@ -201,7 +210,6 @@ func (s *Selector) block(ctx context.Context, choose func() int) (int, error) {
 		s.lent = append(s.lent, e)
 		s.group.Add(e.sleep)
 	}
-	s.choose = choose
 	if err := s.group.Wait(ctx, s.stirs); err != nil {
 		return -1, err
 	}

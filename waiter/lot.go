@@ -44,6 +44,13 @@ const (
 	somePolls  = 32
 	fullPoll   = word.MaxWaiters - 1 // the last one is the poller's own
 
+	// A goroutine in the kernel keeps its P until the runtime's monitor takes it
+	// away, after 20 µs to 10 ms, and whoever is runnable on it waits. So they go
+	// first. Behind a poller there are up to two: who was woken, and whom that one
+	// wakes (Ready). They come back with their tickets, mostly, before the poller
+	// is asleep.
+	yields = 3
+
 	linger = 500 * time.Millisecond // of a poller with nothing to do
 )
 
@@ -62,6 +69,7 @@ var parking = sync.OnceValue(func() *lot {
 func (l *lot) park(s *Sleeper, seq uint32, limit time.Duration, own **seat) {
 	if i := l.enter(s.ev); i >= 0 {
 		defer l.leave(i)
+		runtime.Gosched() // see yields
 		s.ev.seq.Wait(seq, limit)
 		return
 	}
@@ -182,7 +190,6 @@ func (l *lot) retire(p *poller) bool {
 // have been many, and Go keeps threads for ever.
 func (p *poller) run() {
 	for p.turn() {
-		runtime.Gosched() // whoever was woken runs before we are in the kernel again
 	}
 	runtime.LockOSThread()
 }

@@ -1,6 +1,7 @@
 package waiter
 
 import (
+	"runtime"
 	"time"
 
 	"github.com/shmkit/shm/internal/word"
@@ -172,9 +173,14 @@ func (p *poller) turn() bool {
 	p.mu.Unlock()
 
 	if !sleep {
-		p.handOut()
+		if p.handOut() {
+			for range yields {
+				runtime.Gosched()
+			}
+		}
 		return true
 	}
+	runtime.Gosched()
 	if len(p.list) == 0 {
 		return p.rest(c)
 	}
@@ -200,9 +206,9 @@ func (p *poller) drop(i int) {
 }
 
 // handOut wakes the goroutines whose tickets are out, and may be in use again.
-func (p *poller) handOut() {
+func (p *poller) handOut() bool {
 	if len(p.called) == 0 {
-		return
+		return false
 	}
 	p.lot.gone(p, len(p.called))
 	for _, s := range p.called {
@@ -211,6 +217,7 @@ func (p *poller) handOut() {
 	clear(p.out)
 	clear(p.called)
 	p.out, p.called = p.out[:0], p.called[:0]
+	return true
 }
 
 // rest waits for a ticket, and ends the poller if none comes for a while.

@@ -44,6 +44,7 @@ func Scenarios() []Scenario {
 			Scenario{Name: fmt.Sprintf("round trip 8 B, %v", p), N: 50_000, run: pingPong[m8](p)},
 			Scenario{Name: fmt.Sprintf("round trip 56 B, %v", p), N: 50_000, run: pingPong[m56](p)})
 	}
+	list = append(list, waits()...)
 	return append(list,
 		Scenario{Name: "round trip 8 B, park", N: 5_000, run: pingPong[m8](waiter.Park)},
 		Scenario{Name: "os.Pipe round trip 8 B", N: 5_000, run: conns(bounce)},
