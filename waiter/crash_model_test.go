@@ -277,7 +277,7 @@ func TestModelSeededBugs(t *testing.T) {
 		{"bump, lower, wake", sc, bugWorld(bug{bumpFirst: true}, 2, 0, 0, true, false), false, 47},
 		{"seq read after the look", sc, bugWorld(bug{lateRead: true}, 1, 0, 0, true, false), false, 5},
 		{"no fence between publish and flag", tso, bugWorld(bug{noFence: true}, 1, 0, 0, true, false), false, 1},
-		{"recovery asks the flag", sc, bugWorld(bug{timid: true}, 1, 0, 0, true, true), true, 32},
+		{"recovery asks the flag", sc, bugWorld(bug{timid: true}, 1, 0, 0, true, true), true, 35},
 		{"cancel without Kick", sc, bugWorld(bug{noKick: true}, 0, 0, 0, true, false), false, 1},
 		{"a wish counts before its answer", tso, bugWorld(bug{blindAck: true, wishes: true}, 1, 0, 0, true, false), false, 1},
 		{"answer without the store's fence", tso, bugWorld(bug{weakAck: true}, 1, acked, acked, false, false), false, 1},

@@ -160,7 +160,7 @@ func TestMailboxBugs(t *testing.T) {
 		{"membarrier that one thread may not call", Config{Model: TSO, NoMembarrier: []string{"receiver"}}, mailboxBugs{membarrier: true}, false, Deadlock, 1},
 		{"membarrier that misses a thread", Config{Model: TSO, NoRegister: []string{"sender"}}, mailboxBugs{membarrier: true}, false, Deadlock, 1},
 		{"publish before write", Config{}, mailboxBugs{early: true}, false, Race, 1},
-		{"recovery that asks the flag", Config{}, mailboxBugs{timid: true}, true, Deadlock, 31},
+		{"recovery that asks the flag", Config{}, mailboxBugs{timid: true}, true, Deadlock, 33},
 	} {
 		r := Result{}
 		if x.crash {

@@ -46,9 +46,10 @@ type Config struct {
 	KeepGoing bool // after a failure
 }
 
-// A Crash ends a thread in place of its step number Step, counted from 0. Its
-// buffered stores still reach memory, sooner or later. With Stop it is only
-// stopped, and goes on when nothing else can happen.
+// A Crash ends a thread in place of its step number Step, counted from 0, or
+// after its last one, for a process that has returned from its calls may die
+// too. Its buffered stores still reach memory, sooner or later. With Stop it is
+// only stopped, and goes on when nothing else can happen.
 type Crash struct {
 	Thread string
 	Step   int

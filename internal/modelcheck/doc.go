@@ -88,14 +88,23 @@
 //
 // # Death and time
 //
-// A [Crash] ends a thread in place of its k-th step; [Sweep] tries each k. Its
-// buffered stores still reach memory: a dying process's store buffer drains.
-// [World.AwaitDeath] returns once it has. A [Crash] with Stop is a SIGSTOP: the
-// thread goes on when nothing else can happen ([SweepStop]).
+// A [Crash] ends a thread in place of its k-th step, or after its last one;
+// [Sweep] tries each k. Its buffered stores still reach memory: a dying
+// process's store buffer drains. [World.AwaitDeath] returns once it has. A
+// [Crash] with Stop is a SIGSTOP: the thread goes on when nothing else can
+// happen ([SweepStop]).
+//
+// What no sweep needs to try: a thread killed while it is parked has had no
+// effect on others, as if it had died before its Wait, or has had a wake-up
+// spent on it, as if it had died before its next step. All threads of one
+// process die at once; [SweepPair] lets two die independently, which includes
+// that.
 //
 // A Wait with a limit may end early, as often as Config.Timeouts says, and
 // whenever nothing else can happen. So a thread that polls is never lost, and
-// one that polls in vain is a Livelock.
+// one that polls in vain is a Livelock. [WaitAny] is futex_waitv: a step for
+// each word on the way in and on the way out, as in the kernel, so a Wake(1) may
+// be spent on a thread that another word has woken already.
 //
 // # What it does not do
 //

@@ -20,7 +20,8 @@ import "math/bits"
 //     ends and a stopped thread that goes on do so only when nothing else can
 //     happen; all of them are tried, and they are ordered after everything.)
 //   - A step that enables another proc's step, as a flush does for a fence
-//     and a Wake for who is parked, is in its past and no race with it.
+//     and a Wake for who is parked, is in its past and no race with it. Two
+//     Wakes that could both enable it depend on each other.
 type clock [maxProcs]int32
 
 func (c *clock) join(d *clock) {
@@ -40,7 +41,7 @@ func (e *event) in(i int, c *clock) bool { return c[e.proc] > int32(i) }
 
 // races gathers the steps that a new one depends on.
 type races struct {
-	at [4 * maxProcs]int32 // event numbers from 1; 0 for none
+	at [5 * maxProcs]int32 // event numbers from 1; 0 for none
 	n  int
 }
 
@@ -64,6 +65,9 @@ func (s *search) record(p int, o *op, alt int, fresh bool) {
 		for i := range w.past {
 			past.join(&w.past[i])
 		}
+	case o.kind == opUnqueue && t.byHit:
+		past.join(&w.events[t.firstHit-1].past)
+		t.byHit = false
 	case o.kind == opFlush:
 		past.join(&w.events[t.buffer[0].event-1].past)
 	case o.kind == opAwait:
@@ -161,6 +165,15 @@ func (w *World) touch(p int, o *op, alt int, now int32, found *races) {
 		m.forwardedTo[t.id] = now
 		if e := m.wrote; e != 0 && w.events[e-1].proc == flusher(t.id) {
 			found.add(e)
+		}
+	}
+	if o.kind == opWake {
+		for rest := w.hits(o); rest != 0; rest &= rest - 1 {
+			u := w.threads[bits.TrailingZeros16(uint16(rest))]
+			found.add(u.lastHit)
+			if u.lastHit = now; u.firstHit == 0 {
+				u.firstHit = now
+			}
 		}
 	}
 	switch queue {

@@ -63,5 +63,5 @@ func ExampleSweep() {
 	// Output:
 	// peer spins for ever: nobody is left to change lock (if its spinning is bounded, raise Config.Pauses)
 	// [holder dies at step 1]
-	// <nil> 4 crash points
+	// <nil> 5 crash points
 }

@@ -3,6 +3,8 @@ package modelcheck
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +61,117 @@ func TestFutex(t *testing.T) {
 	}
 }
 
+// TestWaitAny: a thread that waits for either of two words.
+func TestWaitAny(t *testing.T) {
+	type shared struct {
+		u    [2]U32
+		note U32
+	}
+	list := func(s *shared) []Expected { return []Expected{{&s.u[0], 0}, {&s.u[1], 0}} }
+	either := func(change bool, wakes ...int) func(*World) {
+		return func(w *World) {
+			s := Alloc[shared](w, "s")
+			woken := ""
+			w.Go("sleeper", func() { woken = fmt.Sprint(WaitAny(list(s), -1)) })
+			for _, i := range wakes {
+				w.Go(fmt.Sprint("waker", i), func() {
+					if change {
+						s.u[i].Store(1)
+					}
+					s.u[i].Wake(1)
+				})
+			}
+			w.Outcome(func() string { return woken })
+		}
+	}
+	for _, x := range []struct {
+		name  string
+		setup func(*World)
+		want  string
+	}{
+		{"first changes", either(true, 0), "-1 0"},
+		{"second changes", either(true, 1), "-1 1"},
+		{"both change", either(true, 0, 1), "-1 0 1"},
+	} {
+		if got := strings.Join(slices.Sorted(maps.Keys(outcomes(t, Config{}, x.setup))), " "); got != x.want {
+			t.Errorf("%s: outcomes %s, want %s", x.name, got, x.want)
+		}
+	}
+	MustFail(t, "WaitAny, wake-up before", Explore(Config{}, either(false, 0)), Deadlock, 0)
+	MustFail(t, "WaitAny, a third word changes", Explore(Config{}, func(w *World) {
+		s := Alloc[shared](w, "s")
+		w.Go("sleeper", func() { WaitAny(list(s), -1) })
+		w.Go("waker", func() { s.note.Store(1); s.note.Wake(1) })
+	}), Deadlock, 1)
+	MustFail(t, "WaitAny, changed but not woken", Explore(Config{}, func(w *World) {
+		s := Alloc[shared](w, "s")
+		w.Go("sleeper", func() { WaitAny(list(s), -1) })
+		w.Go("changer", func() { s.u[0].Store(1) })
+	}), Deadlock, 0)
+
+	// A Wake(1) is spent on a thread that another word has woken, and that has
+	// not left the queue. All threads must be woken instead.
+	spent := func(n int) func(*World) {
+		return func(w *World) {
+			s := Alloc[shared](w, "s")
+			w.Go("any", func() { WaitAny(list(s), -1) })
+			w.Go("one", func() {
+				for s.u[1].Load() == 0 {
+					s.u[1].Wait(0, -1)
+				}
+			})
+			w.Go("waker", func() {
+				s.u[0].Store(1)
+				s.u[0].Wake(1)
+				s.u[1].Store(1)
+				s.u[1].Wake(n)
+			})
+		}
+	}
+	MustFail(t, "a wake-up is spent", Explore(Config{}, spent(1)), Deadlock, 0)
+	Check(t, "all are woken", Explore(Config{}, spent(2)))
+
+	// Limits and returns for no reason.
+	for want, cfg := range map[string]Config{"-1": {Timeouts: 1}, "-1 ": {}} {
+		got := outcomes(t, cfg, func(w *World) {
+			s := Alloc[shared](w, "s")
+			woken := ""
+			w.Go("sleeper", func() { woken = fmt.Sprint(WaitAny(list(s), time.Second)) })
+			w.Outcome(func() string { return woken })
+		})
+		if len(got) != 1 || got[strings.TrimSpace(want)] == 0 {
+			t.Errorf("%+v: outcomes %v", cfg, got)
+		}
+	}
+	got := outcomes(t, Config{Timeouts: 1}, func(w *World) { // woken and out of time at once
+		s := Alloc[shared](w, "s")
+		woken, n := 0, 0
+		w.Go("sleeper", func() { woken = WaitAny(list(s), time.Second) })
+		w.Go("waker", func() { n = s.u[0].Wake(1) + s.u[1].Wake(1) })
+		w.Outcome(func() string { return fmt.Sprint(woken, n) })
+	})
+	if s := strings.Join(slices.Sorted(maps.Keys(got)), ", "); s != "-1 0, 0 1, 1 1, 1 2" {
+		t.Errorf("woken and out of time: %s", s)
+	}
+
+	// It dies before or after, with no place left behind.
+	r := Sweep(Config{}, "sleeper", func(w *World) {
+		s := Alloc[shared](w, "s")
+		w.Go("sleeper", func() { WaitAny(list(s), time.Second); s.note.Store(1) })
+		w.Go("rescuer", func() {
+			w.AwaitDeath("sleeper")
+			if n := s.u[0].Wake(1) + s.u[1].Wake(1); n != 0 {
+				panic("a dead thread is woken")
+			}
+		})
+		w.Go("waker", func() { s.u[0].Wake(1) })
+	})
+	Check(t, "WaitAny, sleeper dies", r)
+	if r.Points != 3 { // before WaitAny, before the store, after it
+		t.Errorf("%d crash points", r.Points)
+	}
+}
+
 // TestOldestFirst checks that Wake takes the thread that has waited longest.
 func TestOldestFirst(t *testing.T) {
 	outcomes(t, Config{}, func(w *World) {
@@ -79,7 +192,7 @@ func TestOldestFirst(t *testing.T) {
 			}
 		})
 		w.Final(func() error {
-			if u[1].Load() == 2 && w.threads[0].parked != 0 {
+			if u[1].Load() == 2 && w.threads[0].parked {
 				return errors.New("a is still parked")
 			}
 			return nil
@@ -199,6 +312,33 @@ func TestPause(t *testing.T) {
 	Check(t, "a change comes", Explore(Config{}, spin(true)))
 	MustFail(t, "no change comes", Explore(Config{}, spin(false)), Livelock, 1)
 
+	// A thread that reads what it has buffered itself is told when others
+	// overwrite that.
+	Check(t, "a change of what is forwarded", Explore(Config{Model: TSO}, func(w *World) {
+		u := Alloc[[2]U32](w, "u")
+		w.Go("spinner", func() {
+			u[0].StoreRelease(1)
+			for u[0].Load() == 1 && u[1].Load() == 0 {
+				Pause(1)
+			}
+		})
+		w.Go("setter", func() {
+			for !u[0].CompareAndSwap(1, 2) {
+				Pause(1)
+			}
+		})
+	}))
+	MustFail(t, "what is forwarded overwrites the change", Explore(Config{Model: TSO}, func(w *World) {
+		u := Alloc[U32](w, "u")
+		w.Go("spinner", func() {
+			u.StoreRelease(1)
+			for u.Load() == 1 {
+				Pause(1)
+			}
+		})
+		w.Go("setter", func() { u.Store(2) })
+	}), Livelock, 0)
+
 	bounded := func(w *World) {
 		u := Alloc[U32](w, "u")
 		w.Go("spinner", func() {
@@ -215,7 +355,8 @@ func TestPause(t *testing.T) {
 }
 
 // TestCrash: stores that a dead thread has buffered reach memory, in order,
-// before its death is known, and others may or may not see them before.
+// before its death is known, and others may or may not see them before. A
+// thread may die after its last step too.
 func TestCrash(t *testing.T) {
 	setup := func(w *World) {
 		u := Alloc[[3]U32](w, "u")
@@ -233,21 +374,21 @@ func TestCrash(t *testing.T) {
 		})
 		w.Outcome(func() string { return seen + told })
 	}
-	for step, want := range []string{"rescuer 0 0", "rescuer 1 0", "rescuer 1 1", ""} {
+	for step, want := range []string{"rescuer 0 0", "rescuer 1 0", "rescuer 1 1", "rescuer 1 1", ""} {
 		got := outcomes(t, Config{Model: TSO, Crashes: []Crash{{Thread: "victim", Step: step}}}, setup)
 		for k := range got {
 			if !strings.HasSuffix(k, want) {
 				t.Errorf("crash at step %d: %v", step, got)
 			}
 		}
-		if step >= 2 && len(got) != 3 {
+		if step >= 2 && step <= 3 && len(got) != 3 {
 			t.Errorf("crash at step %d: %v", step, got)
 		}
 	}
-	if r := Sweep(Config{Model: TSO}, "victim", setup); r.Points != 3 || r.Failure != nil {
+	if r := Sweep(Config{Model: TSO}, "victim", setup); r.Points != 4 || r.Failure != nil {
 		t.Errorf("sweep: %v", r)
 	}
-	if r := SweepPair(Config{Model: TSO}, "victim", "rescuer", setup); r.Points != 3+3*3+0 || r.Failure != nil {
+	if r := SweepPair(Config{Model: TSO}, "victim", "rescuer", setup); r.Points != 4+4*4 || r.Failure != nil {
 		t.Errorf("sweep of pairs: %v", r)
 	}
 }

@@ -94,7 +94,13 @@ func (w *World) flush(t *thread) {
 			w.past[u.id].join(&w.past[flusher(t.id)])
 		}
 	}
+	i := s.word
 	t.buffer = t.buffer[:copy(t.buffer, t.buffer[1:])]
+	for k := range t.looked {
+		if l := &t.looked[k]; l.word == i && l.changes == ownStore && t.buffered(i) == nil {
+			l.changes = w.words[i].changes
+		}
+	}
 }
 
 // membarrier begins t's Membarrier: it ends when all stores that other

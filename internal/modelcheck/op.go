@@ -21,6 +21,8 @@ const (
 	opPause
 	opWait
 	opWake
+	opQueue         // a step of WaitAny: looks at a word and takes a place in its queue
+	opUnqueue       // another: gives the place up
 	opMembarrier    // begins: notes which stores of other threads are still buffered
 	opMembarrierEnd // waits until those have been flushed
 	opRegister
@@ -35,9 +37,16 @@ const (
 type op struct {
 	kind  kind
 	timed bool   // Wait has a limit
+	last  bool   // opQueue of the last word of the list
 	word  int32  // index in World.words; -1 if there is none
-	a, b  uint64 // value; old and new; count; thread
+	a, b  uint64 // value; old and new; count; thread; value and index in the list
 }
+
+// within reports whether o is inside a system call that began with another
+// step. A thread that is killed or stopped there leaves the queues first and
+// has no effect but the wake-ups spent on it, so it might as well have been
+// killed before the call, or after.
+func (o *op) within() bool { return o.kind == opQueue && o.b > 0 || o.kind == opUnqueue }
 
 // A proc is what the search schedules: thread t is proc t, and the flusher of
 // its store buffer is proc t+maxThreads.
@@ -98,6 +107,10 @@ func (w *World) effect(t *thread, o *op) (value, queue access, forwarded bool) {
 		// race with a Wake, so the search would not see that without the
 		// change the order of Wait and Wake matters.
 		return read, write, false
+	case opQueue:
+		return read, write, false
+	case opUnqueue:
+		return none, write, false
 	case opWake:
 		if w.hasWaiter(o.word) {
 			return none, write, false
@@ -120,6 +133,8 @@ func (w *World) dependent(p int, a *op, q int, b *op) bool {
 		return b.kind == opStoreRelease || b.kind == opRegister
 	case w.tso && b.kind == opMembarrier && !isFlusher(p):
 		return a.kind == opStoreRelease || a.kind == opRegister
+	case a.kind == opWake && b.kind == opWake && w.hits(a)&w.hits(b) != 0:
+		return true // who comes first wakes a thread that waits for either
 	case a.word != b.word || a.word < 0:
 		return false
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"runtime/debug"
+	"slices"
 )
 
 // A thread is a coroutine that stops before each of its ops.
@@ -32,8 +33,11 @@ type thread struct {
 	hist uint64 // hash of all results: stands for the thread's own variables
 
 	done, crashed, stopped, dying bool
-	parked                        int32  // index of the futex word + 1
+	parked                        bool
 	timed                         bool   // parked with a limit
+	hit                           bool   // woken since its WaitAny began
+	byHit                         bool   // its WaitAny goes on because of that
+	firstHit, lastHit             int32  // events, for the search
 	forced                        int    // limits in a row that ended while nobody else moved
 	early                         [2]int // Waits without and with a limit that returned early
 	pauses                        int
@@ -53,8 +57,10 @@ type thread struct {
 // A look is a word that a thread read, and how often it had changed by then.
 type look struct {
 	word    int32
-	changes uint32
+	changes uint32 // or ownStore: it read what it had buffered, and nothing is news until that is flushed
 }
+
+const ownStore = ^uint32(0)
 
 var (
 	current *thread
@@ -99,6 +105,9 @@ func (t *thread) run() {
 		}
 	}()
 	t.body()
+	if t.w.crashIn(t) >= 0 { // a process that has done its work may die too
+		t.do(op{kind: opFence, word: -1})
+	}
 }
 
 func newThread(w *World, id int) *thread {
@@ -122,15 +131,23 @@ func (w *World) advance(t *thread) {
 	if t.done {
 		return
 	}
+	if t.pend.within() {
+		return
+	}
+	if i := w.crashIn(t); i >= 0 {
+		t.pend = op{kind: opCrash, word: -1, a: uint64(i)}
+	}
 	for i, c := range w.cfg.Crashes {
-		if c.Step == t.ops && c.Thread == t.name {
-			if t.stopped = c.Stop; c.Stop {
-				w.reached |= 1 << i
-			} else {
-				t.pend = op{kind: opCrash, word: -1, a: uint64(i)}
-			}
+		if c.Stop && c.Step == t.ops && c.Thread == t.name {
+			t.stopped = true
+			w.reached |= 1 << i
 		}
 	}
+}
+
+// crashIn returns which crash happens in place of t's next step, or -1.
+func (w *World) crashIn(t *thread) int {
+	return slices.IndexFunc(w.cfg.Crashes, func(c Crash) bool { return !c.Stop && c.Step == t.ops && c.Thread == t.name })
 }
 
 // unwind ends a thread's body in the middle.
@@ -145,7 +162,7 @@ func (t *thread) unwind() {
 
 // enabled reports whether t's next op can happen now.
 func (w *World) enabled(t *thread) bool {
-	if t.done || t.crashed || t.stopped || t.parked != 0 {
+	if t.done || t.crashed || t.stopped || t.parked {
 		return false
 	}
 	switch t.pend.kind {
@@ -207,7 +224,7 @@ func (w *World) pauseEnds(t *thread) bool {
 		return true
 	}
 	for _, l := range t.looked {
-		if w.words[l.word].changes != l.changes {
+		if l.changes != ownStore && w.words[l.word].changes != l.changes {
 			return true
 		}
 	}

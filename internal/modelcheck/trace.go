@@ -19,7 +19,7 @@ type tracer struct {
 	results []string
 }
 
-var kindNames = [...]string{"?", "Load", "Store", "StoreRelease", "Add", "Swap", "CompareAndSwap", "Fence", "Pause", "Wait", "Wake",
+var kindNames = [...]string{"?", "Load", "Store", "StoreRelease", "Add", "Swap", "CompareAndSwap", "Fence", "Pause", "Wait", "Wake", "WaitAny", "leaves",
 	"Membarrier begins", "Membarrier ends", "RegisterMembarrier", "Await", "flush", "limit ends", "goes on after a stop", "CRASHES"}
 
 func (k kind) String() string { return kindNames[k] }
@@ -59,8 +59,10 @@ func (r *tracer) step(w *World, p int, o *op) {
 		r.put(t.name, fmt.Sprintf("%sAdd(%d)", name, d))
 	case opCompareAndSwap:
 		r.put(t.name, fmt.Sprintf("%s%v(%s, %s)", name, o.kind, value(o.a), value(o.b)))
-	case opWait, opWake:
+	case opWait, opWake, opQueue:
 		r.put(t.name, fmt.Sprintf("%s%v(%s)", name, o.kind, value(o.a)))
+	case opUnqueue:
+		r.put(t.name, "leaves "+strings.TrimSuffix(name, "."))
 	case opFlush:
 		r.put("  "+t.name+" ~", fmt.Sprintf("%s = %s", strings.TrimSuffix(name, "."), value(o.a)))
 		r.result("reaches memory")
@@ -89,6 +91,10 @@ func (r *tracer) end(o *op, t *thread) {
 	case opWake:
 		if t.res == 0 {
 			r.result("wakes nobody")
+		}
+	case opUnqueue:
+		if t.res == 1 {
+			r.result("was woken there")
 		}
 	case opStoreRelease:
 		if t.w.tso {
@@ -183,6 +189,16 @@ func path(t reflect.Type, off, n uintptr) string {
 		return fmt.Sprintf("+%d", off)
 	}
 	return ""
+}
+
+func (w *World) parkedNames(t *thread) string {
+	var s []string
+	for _, p := range w.queue {
+		if p.thread == t {
+			s = append(s, w.wordName(p.word))
+		}
+	}
+	return strings.Join(s, ", ")
 }
 
 func (w *World) lookedNames(t *thread) string {

@@ -34,7 +34,7 @@ func (s step) String() string {
 }
 
 var stepKinds = []kind{opLoad, opLoad, opLoad, opStore, opStoreRelease, opStoreRelease, opStoreRelease, opAdd, opCompareAndSwap,
-	opCompareAndSwap, opFence, opWait, opWait, opWake, opWake, opPause, opMembarrier, opRegister, payloadRead, payloadWrite}
+	opCompareAndSwap, opFence, opWait, opWait, opWake, opWake, opQueue, opPause, opMembarrier, opRegister, payloadRead, payloadWrite}
 
 // Announced payload, for random programs that say so.
 const (
@@ -51,7 +51,10 @@ func randomProgram(seed uint64) (p program) {
 	if r.IntN(4) == 0 {
 		kinds = stepKinds
 	}
-	if r.IntN(3) == 0 { // only some kinds, so that they meet more often
+	switch r.IntN(6) { // only some kinds, so that they meet more often
+	case 0:
+		kinds = []kind{opQueue, opQueue, opWake, opWake, opWait, opStore}
+	case 1, 2:
 		some := make([]kind, 2+r.IntN(4))
 		for i := range some {
 			some[i] = kinds[r.IntN(len(kinds))]
@@ -75,6 +78,30 @@ func randomProgram(seed uint64) (p program) {
 	return p
 }
 
+// randomWaits returns a program of three or four threads of which one waits for
+// any of the words and the others change, wake and wait.
+func randomWaits(seed uint64) (p program) {
+	r := rand.New(rand.NewPCG(seed, 2))
+	p.cfg = Config{Model: Model(seed % 2), States: true, KeepGoing: true, Timeouts: r.IntN(3) / 2, Spurious: r.IntN(6) / 5}
+	kinds := []kind{opWake, opWake, opWake, opStore, opStoreRelease, opAdd, opLoad, opWait, opQueue}
+	any := func(k kind) step { return step{k, r.IntN(3), uint32(r.IntN(4) / 3), uint32(r.IntN(3))} }
+	p.threads = [][]step{{any(opQueue)}}
+	if r.IntN(2) == 0 {
+		p.threads[0] = append(p.threads[0], any(kinds[r.IntN(len(kinds))]))
+	}
+	for range 2 + r.IntN(2) {
+		var steps []step
+		for range 1 + r.IntN(5-len(p.threads))%2 {
+			steps = append(steps, any(kinds[r.IntN(len(kinds))]))
+		}
+		p.threads = append(p.threads, steps)
+	}
+	if r.IntN(4) == 0 {
+		p.cfg.Crashes = []Crash{{Thread: "a", Step: r.IntN(3), Stop: r.IntN(2) == 0}}
+	}
+	return p
+}
+
 func (p *program) setup(w *World) {
 	v := Alloc[struct {
 		w       [2]U32
@@ -85,7 +112,7 @@ func (p *program) setup(w *World) {
 		RegisterMembarrier()
 	}
 	for i, steps := range p.threads {
-		w.Go("abc"[i:i+1], func() {
+		w.Go("abcd"[i:i+1], func() {
 			for _, s := range steps {
 				s.do(w, &v.w, &v.q, &v.payload)
 			}
@@ -133,6 +160,9 @@ func (s step) do(w *World, words *[2]U32, q *U64, payload *[8]byte) {
 		u.Wait(s.a, time.Duration(s.b)-1)
 	case opWake:
 		u.Wake(int(s.b) + 1)
+	case opQueue: // of one of the words, of both, or of one twice
+		list := []Expected{{u, s.a}, {&words[s.b%2], s.a}}
+		WaitAny(list[:1+(s.word+int(s.b))%2], time.Duration(s.b)-1)
 	case opPause:
 		Pause(1)
 	case opMembarrier:
@@ -169,37 +199,50 @@ var (
 // states, with all that each thread has seen, that the full search reaches,
 // and finds a data race exactly if that does.
 func TestReduction(t *testing.T) {
-	n := *count
-	if testing.Short() || underRace {
-		n = min(n, 2000)
-	}
-	var programs, racy, all, some, cut, states int
-	start := time.Now()
-	for seed := *first; seed < *first+n; seed++ {
-		p := randomProgram(seed)
-		p.cfg.MaxExecutions = 6000
-		full, a := p.finals(DFS)
-		if a.Bound != "" {
-			continue // too big to compare
-		}
-		reduced, b := p.finals(DPOR)
-		programs++
-		all, some, cut, states = all+a.Executions, some+b.Executions, cut+b.Blocked, states+len(full)
-		if a.races > 0 && b.races > 0 {
-			racy++ // the search ends at a race, so the last states may differ
-		} else if (a.races > 0) != (b.races > 0) || !slices.Equal(full, reduced) {
-			var text strings.Builder
-			for i, steps := range p.threads {
-				fmt.Fprintf(&text, "%c: %v\n", 'a'+i, steps)
+	for _, x := range []struct {
+		name   string
+		random func(seed uint64) program
+		count  uint64
+		most   int // executions: what has more is too big to compare
+		least  int // programs to compare, by default
+	}{
+		{"all steps", randomProgram, *count, 6000, 20000},
+		{"WaitAny", randomWaits, *count / 4, 1500, 4000},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			n := x.count
+			if testing.Short() || underRace {
+				n = min(n, 2000)
 			}
-			t.Fatalf("program %d: %d last states and %d races in the full search, %d and %d under DPOR\n%+v\n%s",
-				seed, len(full), a.races, len(reduced), b.races, p.cfg, text.String())
-		}
-	}
-	t.Logf("%d programs, %d racy, %d last states: %d executions in the full search, %d under DPOR and %d cut short, %v",
-		programs, racy, states, all, some, cut, time.Since(start).Round(time.Millisecond))
-	if n >= 24000 && programs < 20000 {
-		t.Errorf("only %d programs were small enough to compare", programs)
+			var programs, racy, all, some, cut, states int
+			start := time.Now()
+			for seed := *first; seed < *first+n; seed++ {
+				p := x.random(seed)
+				p.cfg.MaxExecutions = x.most
+				full, a := p.finals(DFS)
+				if a.Bound != "" {
+					continue
+				}
+				reduced, b := p.finals(DPOR)
+				programs++
+				all, some, cut, states = all+a.Executions, some+b.Executions, cut+b.Blocked, states+len(full)
+				if a.races > 0 && b.races > 0 {
+					racy++ // the search ends at a race, so the last states may differ
+				} else if (a.races > 0) != (b.races > 0) || !slices.Equal(full, reduced) {
+					var text strings.Builder
+					for i, steps := range p.threads {
+						fmt.Fprintf(&text, "%c: %v\n", 'a'+i, steps)
+					}
+					t.Fatalf("program %d: %d last states and %d races in the full search, %d and %d under DPOR\n%+v\n%s",
+						seed, len(full), a.races, len(reduced), b.races, p.cfg, text.String())
+				}
+			}
+			t.Logf("%d programs, %d racy, %d last states: %d executions in the full search, %d under DPOR and %d cut short, %v",
+				programs, racy, states, all, some, cut, time.Since(start).Round(time.Millisecond))
+			if n >= 6000 && programs < x.least {
+				t.Errorf("only %d programs were small enough to compare", programs)
+			}
+		})
 	}
 }
 

@@ -125,10 +125,10 @@ type Expected struct {
 
 // WaitAny parks while every word of the list has the value expected, for at
 // most d (for ever if d is negative). It returns the index of a word that was
-// woken or has another value, or -1 after d or for no reason.
+// woken, or -1.
 func WaitAny(list []Expected, d time.Duration) int {
-	if current != nil {
-		panic("modelcheck: WaitAny is not a step of explorations")
+	if t := current; t != nil {
+		return t.waitAny(list, d >= 0)
 	}
 	for start := time.Now(); ; time.Sleep(50 * time.Microsecond) {
 		for i, x := range list {

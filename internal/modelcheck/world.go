@@ -18,7 +18,7 @@ type World struct {
 	n       int // threads in this execution
 	arena   arena
 	words   []word
-	queue   []*thread // parked, oldest first
+	queue   []place   // of parked threads, oldest first
 	woken   []*thread // by the present step
 
 	shadow   map[unsafe.Pointer]*granule
@@ -202,9 +202,11 @@ func (w *World) step(p int, o *op, alt int) {
 	if w.trace != nil {
 		w.trace.end(o, t)
 	}
-	t.ops++
+	if !o.within() {
+		t.ops++
+	}
 	t.hist = mix(t.hist, t.res<<1|uint64(alt))
-	if t.parked == 0 {
+	if !t.parked {
 		w.advance(t)
 	}
 	for _, q := range w.woken {
@@ -218,6 +220,7 @@ func (w *World) apply(t *thread, o *op, alt int) (res uint64) {
 	switch o.kind {
 	case opLoad:
 		if s := t.buffered(o.word); s != nil {
+			t.looks(o.word, ownStore)
 			return s.value
 		}
 		return w.acquire(t, o.word)
@@ -256,6 +259,10 @@ func (w *World) apply(t *thread, o *op, alt int) (res uint64) {
 	case opWait:
 		w.wait(t, o, alt)
 		return 0
+	case opQueue:
+		return w.enqueue(t, o, alt)
+	case opUnqueue:
+		return w.dequeue(t, o)
 	case opWake:
 		return w.wake(t, o.word, o.a)
 	case opMembarrier:
@@ -280,12 +287,12 @@ func (w *World) apply(t *thread, o *op, alt int) (res uint64) {
 func (w *World) finish() {
 	w.complete = true
 	for _, t := range w.threads[:w.n] {
-		if t.done || t.crashed || t.daemon || t.parked == 0 && t.pend.kind == opAwait {
+		if t.done || t.crashed || t.daemon || !t.parked && t.pend.kind == opAwait {
 			continue
 		}
-		if t.parked != 0 {
+		if t.parked {
 			w.fail(&Failure{Kind: Deadlock, Reason: fmt.Sprintf("%s is parked on %s and nobody is left to wake it",
-				t.name, w.wordName(t.parked-1))})
+				t.name, w.parkedNames(t))})
 		} else {
 			w.fail(&Failure{Kind: Livelock, Reason: fmt.Sprintf("%s spins for ever: nobody is left to change %s (if its spinning is bounded, raise Config.Pauses)",
 				t.name, w.lookedNames(t))})
@@ -315,7 +322,7 @@ func (w *World) hash() (h uint64) {
 		}
 	}
 	for _, t := range w.threads[:w.n] {
-		h = mix(mix(h, t.hist), uint64(t.ops)<<3|uint64(b2i(t.done))<<2|uint64(b2i(t.crashed))<<1|uint64(b2i(t.parked != 0)))
+		h = mix(mix(h, t.hist), uint64(t.ops)<<3|uint64(b2i(t.done))<<2|uint64(b2i(t.crashed))<<1|uint64(b2i(t.parked)))
 	}
 	return h
 }

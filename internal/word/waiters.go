@@ -59,10 +59,16 @@ func (w *Waiters) Len() int { return w.n }
 
 // Wait parks the calling thread while every word of the list, which holds at
 // least one, is what was expected, for at most d (for ever if d is negative).
-// It returns the index of a word that was woken or is another than expected,
-// of which there may be more, or -1 after d and now and then for no reason: so
-// the caller looks again. It gives the scheduler's P away. Without
-// [CanWaitAny] it polls: that delays it by up to 1 ms and costs CPU time.
+// It returns the index of a word that was woken, of which there may be more; or
+// -1 if a word is another than expected, after d, and now and then for no
+// reason: so the caller looks at all of them. It gives the scheduler's P away.
+//
+// The kernel goes through the words one by one, and so it does when it takes
+// the thread from them again: in between a Wake(1) may be spent on a thread
+// that another word has woken. Whoever wakes several waiters wakes all.
+//
+// Without [CanWaitAny] Wait polls: that delays it by up to 1 ms, costs CPU
+// time, and the index is that of a word that is another than expected.
 func (w *Waiters) Wait(d time.Duration) int { return w.wait(d) }
 
 // changed returns the index of the first word that is another than expected,

@@ -44,9 +44,7 @@ func (w *Waiters) wait(d time.Duration) int {
 	switch e {
 	case 0:
 		return int(i)
-	case syscall.EAGAIN, syscall.EINTR:
-		return w.changed()
-	case syscall.ETIMEDOUT:
+	case syscall.EAGAIN, syscall.EINTR, syscall.ETIMEDOUT:
 		return -1
 	default: // not there, or refused, by a seccomp profile say: wait politely without it
 		return w.poll(d)

@@ -74,7 +74,7 @@ func (w *Waiters) Len() int { return len(w.list) }
 
 // Wait parks the calling thread while every word of the list is what was
 // expected, for at most d (for ever if d is negative). It returns the index of
-// a word that was woken or is another than expected, or -1.
+// a word that was woken, or -1.
 func (w *Waiters) Wait(d time.Duration) int { return modelcheck.WaitAny(w.list, d) }
 
 // CanWaitAny reports that Wait need not poll.
