@@ -134,7 +134,7 @@ func (p *poller) isOut(t *ticket) bool {
 // turn hands out what has changed, or else waits. It reports whether there will
 // be another turn.
 func (p *poller) turn() bool {
-	c := p.control.Load() // before the look at incoming: pairs with the Add in unlockAndCall
+	c := p.control.Load() // before asleep is set: pairs with the Add in unlockAndCall
 	p.mu.Lock()
 	p.asleep = false
 	p.list = append(p.list, p.incoming...)

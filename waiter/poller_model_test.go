@@ -24,6 +24,13 @@ type office struct {
 
 // openOffice makes it in setup, and the poller's thread.
 func openOffice(w *modelcheck.World, shared bool, seats int) *office {
+	return openOfficeWith(w, shared, seats, func(p *poller) {
+		for p.turn() {
+		}
+	})
+}
+
+func openOfficeWith(w *modelcheck.World, shared bool, seats int, run func(*poller)) *office {
 	mem := modelcheck.Alloc[[8]word.U32](w, "private")
 	used := 0
 	newWord = func() *word.U32 {
@@ -40,10 +47,7 @@ func openOffice(w *modelcheck.World, shared bool, seats int) *office {
 		p.mu.Lock()
 		p.mu.Unlock()
 		o.lot.pollers = []*poller{p}
-		w.Daemon("poller", func() {
-			for p.turn() {
-			}
-		})
+		w.Daemon("poller", func() { run(p) })
 	}
 	newWord = func() *word.U32 { panic("memory is made in setup") }
 	return o
@@ -61,11 +65,15 @@ func (o *office) group(i int) *Group {
 	return &Group{lot: o.lot, seat: o.seats[i], cancel: new(word.U32)}
 }
 
-// pollerModes are each's, with the fewest faults.
+// pollerModes are each's; once up to a number of executions, and once all
+// schedules with few switches, since a poller has many steps.
 func pollerModes(most int, f func(cfg modelcheck.Config, name string)) {
 	each(func(cfg modelcheck.Config, name string) {
 		cfg.MaxExecutions = most
 		f(cfg, name)
+		cfg.MaxExecutions = upTo(most, 1_000_000)
+		cfg.Search, cfg.Preemptions = modelcheck.Bounded, upTo(1, 2)
+		f(cfg, name+", few switches")
 	})
 }
 
