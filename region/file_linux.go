@@ -110,7 +110,13 @@ func (r *Region) File() (*os.File, error) {
 		return nil, fmt.Errorf("region: a copy of an earlier descriptor of role %d is still open; close it: %w", r.role, ErrBusy)
 	}
 	p := parcel{r.role, r.layout.ID, r.name}
-	sock, err := post(p.encode(), r.data, fd)
+	data, err := r.memory()
+	if err != nil {
+		transit.unlock(transitByte(r.role))
+		return nil, err
+	}
+	defer unix.Close(data)
+	sock, err := post(p.encode(), data, fd)
 	if err != nil {
 		transit.unlock(transitByte(r.role))
 		return nil, err
@@ -294,6 +300,9 @@ func fromSocket(sock, role int, check func(*Region) error) (r *Region, err error
 		return nil, err
 	}
 	take(sock)
+	if x.name != "" {
+		x.letGo()
+	}
 	return x, nil
 }
 

@@ -3,6 +3,7 @@ package region
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"golang.org/x/sys/unix"
 )
@@ -142,9 +143,9 @@ func readHeader(fd int, size uint64) (*Layout, error) {
 
 // again makes a second mapping and description of the same region.
 func (r *Region) again() (*Region, error) {
-	data, err := unix.FcntlInt(uintptr(r.data), unix.F_DUPFD_CLOEXEC, 0)
+	data, err := r.memory()
 	if err != nil {
-		return nil, fmt.Errorf("region: duplicate the descriptor: %w", err)
+		return nil, err
 	}
 	lock, err := reopen(r.locks.(*ofdLocks).fd)
 	if err != nil {
@@ -158,6 +159,44 @@ func (r *Region) again() (*Region, error) {
 		return nil, err
 	}
 	n := newRegion(r.layout, r.backing, mem)
-	n.name, n.data, n.locks = r.name, data, &ofdLocks{lock}
+	n.name, n.data, n.locks, n.file = r.name, data, &ofdLocks{lock}, r.file
+	if n.name != "" {
+		n.letGo()
+	}
 	return n, nil
+}
+
+// letGo closes the descriptor of a named region's memory: a process may have
+// thousands of regions, and the name leads to the file. The caller has fds, or
+// the Region to itself.
+func (r *Region) letGo() {
+	var st unix.Stat_t
+	if err := fstat(r.data, &st); err != nil {
+		return
+	}
+	r.file = fileID{uint64(st.Dev), st.Ino}
+	unix.Close(r.data)
+	r.data = -1
+}
+
+// memory returns a descriptor of the memory, which the caller closes. The caller
+// holds r.life.
+func (r *Region) memory() (fd int, err error) {
+	if r.data >= 0 {
+		fd, err = unix.FcntlInt(uintptr(r.data), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return -1, fmt.Errorf("region: duplicate the descriptor: %w", err)
+		}
+		return fd, nil
+	}
+	fd, err = openFile(r.name)
+	if err != nil {
+		return -1, fmt.Errorf("region: open the memory again: %w", err)
+	}
+	var st unix.Stat_t
+	if err := fstat(fd, &st); err != nil || r.file != (fileID{uint64(st.Dev), st.Ino}) {
+		unix.Close(fd)
+		return -1, fmt.Errorf("region: %s: the name leads to another file by now, so this region cannot be handed on: %w", r.name, fs.ErrNotExist)
+	}
+	return fd, nil
 }

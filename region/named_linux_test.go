@@ -451,11 +451,16 @@ func TestFullFileSystem(t *testing.T) {
 	// A region with a hole, and no room to fill it.
 	r := must(t)(Open(name, left, config()))
 	size := int64(r.Size())
-	if err := unix.Fallocate(r.data, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, size-4096, 4096); err != nil {
+	data, err := r.memory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(data)
+	if err := unix.Fallocate(data, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, size-4096, 4096); err != nil {
 		t.Fatal(err)
 	}
 	os.WriteFile(filepath.Join(dir, "ballast"), make([]byte, 2<<20), 0o600)
-	_, err := Open(name, right, config())
+	_, err = Open(name, right, config())
 	wantErr(t, err, unix.ENOSPC, "holes")
 	if err := os.Remove(filepath.Join(dir, "ballast")); err != nil {
 		t.Fatal(err)
