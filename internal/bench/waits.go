@@ -6,7 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -43,7 +46,103 @@ func waits() (list []Scenario) {
 			}})
 		}
 	}
-	return append(list, Scenario{Name: "one message a millisecond, CPU time of the receiver", N: 1_000, run: trickle})
+	const cpu = "CPU time of a receiver, one message a millisecond, "
+	list = append(list,
+		Scenario{Name: cpu + "adaptive", N: 1_000, run: trickle(waiter.Adaptive)},
+		Scenario{Name: cpu + "park", N: 1_000, run: trickle(waiter.Park)},
+		Scenario{Name: cpu + "os.Pipe", N: 1_000, run: pipeTrickle})
+	for _, c := range []struct {
+		name string
+		set  func(*session) (back func(), err error)
+	}{
+		{"one CPU for both", func(*session) (func(), error) { return pinAll(0) }},
+		{"GOMAXPROCS=1", func(*session) (func(), error) {
+			before := runtime.GOMAXPROCS(1)
+			return func() { runtime.GOMAXPROCS(before) }, nil
+		}},
+		{"more busy processes than CPUs", hogs},
+	} {
+		for _, x := range []struct {
+			name string
+			run  func(*session, int) error
+		}{
+			{"round trip 8 B, adaptive", pingPong[m8](waiter.Adaptive)},
+			{"os.Pipe round trip 8 B", conns(bounce)},
+		} {
+			list = append(list, Scenario{Name: x.name + ", " + c.name, N: 2_000, run: func(s *session, n int) error {
+				back, err := c.set(s)
+				if err != nil {
+					return err
+				}
+				defer back()
+				return x.run(s, n)
+			}})
+		}
+	}
+	return list
+}
+
+// hogs runs something busy for each CPU.
+func hogs(s *session) (stop func(), err error) {
+	var cmds []*exec.Cmd
+	stop = func() {
+		for _, cmd := range cmds {
+			cmd.Process.Kill()
+			cmd.Wait()
+		}
+	}
+	for range runtime.NumCPU() {
+		if s.side != 0 {
+			break
+		}
+		cmd := exec.Command("/bin/sh", "-c", "while :; do :; done")
+		cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+		if err := cmd.Start(); err != nil {
+			stop()
+			return nil, err
+		}
+		cmds = append(cmds, cmd)
+	}
+	// A child has the CPU of the thread that started it; these are for all.
+	var all unix.CPUSet
+	for cpu := range runtime.NumCPU() {
+		all.Set(cpu)
+	}
+	for _, cmd := range cmds {
+		unix.SchedSetaffinity(cmd.Process.Pid, &all)
+	}
+	return stop, nil
+}
+
+// pinAll ties all threads of this process to one of its two CPUs, until back.
+func pinAll(side int) (back func(), err error) {
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return nil, err
+	}
+	was := map[int]unix.CPUSet{}
+	back = func() {
+		for id, set := range was {
+			unix.SchedSetaffinity(id, &set)
+		}
+	}
+	one := cpu(side)
+	for _, t := range threads {
+		id, err := strconv.Atoi(t.Name())
+		if err != nil {
+			continue
+		}
+		var set unix.CPUSet
+		if unix.SchedGetaffinity(id, &set) != nil {
+			continue // it has ended
+		}
+		was[id] = set
+		if err := unix.SchedSetaffinity(id, &one); err != nil {
+			back()
+			return nil, os.NewSyscallError("sched_setaffinity", err)
+		}
+	}
+	return back, nil
 }
 
 func byRecv(rx *shmchan.Receiver[m8]) (m8, error) { return rx.Recv(ctx) }
@@ -122,9 +221,11 @@ func waitPingPong(s *session, n, idle int, shared bool, way func([]*shmchan.Rece
 		return err
 	}
 	recv := way(others)
-	if os.Getenv("PINALL") != "" {
-		pinAll(s.side)
+	back, err := pinAll(s.side)
+	if err != nil {
+		return err
 	}
+	defer back()
 	return s.timed(func() error {
 		// The harness's goroutine is tied to a thread, and to hand anything to
 		// such a one costs a switch of threads. So another one does the work.
@@ -178,36 +279,56 @@ func crowd() (stop func(), err error) {
 	}, nil
 }
 
-// trickle receives one message a millisecond with the default policy. What it
-// reports is not the time but how much CPU time the receiver used for each.
-func trickle(s *session, n int) error {
-	if s.side == 1 {
-		tx, err := shmchan.OpenSender[m8](s.name("trickle"))
+// trickle receives one message a millisecond. What it reports is not the time
+// but how much CPU time the receiver used for each.
+func trickle(p waiter.Policy) func(*session, int) error {
+	return func(s *session, n int) error {
+		if s.side == 1 {
+			tx, err := shmchan.OpenSender[m8](s.name("trickle"))
+			if err != nil {
+				return err
+			}
+			defer tx.Close()
+			s.meet()
+			return slowly(n, func() error { return tx.Send(ctx, m8{}) })
+		}
+		rx, err := shmchan.OpenReceiver[m8](s.name("trickle"), shmchan.WithWait(p))
 		if err != nil {
 			return err
 		}
-		defer tx.Close()
+		defer rx.Close()
 		s.meet()
-		for range n {
-			time.Sleep(time.Millisecond)
-			if err := tx.Send(ctx, m8{}); err != nil {
-				return err
-			}
-		}
-		return nil
+		return s.charged(n, func() error { _, err := rx.Recv(ctx); return err })
 	}
-	rx, err := shmchan.OpenReceiver[m8](s.name("trickle"))
-	if err != nil {
-		return err
-	}
-	defer rx.Close()
+}
+
+func pipeTrickle(s *session, n int) error {
+	var b [8]byte
 	s.meet()
+	if s.side == 1 {
+		return slowly(n, func() error { _, err := s.out.Write(b[:]); return err })
+	}
+	return s.charged(n, func() error { _, err := io.ReadFull(s.in, b[:]); return err })
+}
+
+func slowly(n int, send func() error) error {
+	for range n {
+		time.Sleep(time.Millisecond)
+		if err := send(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// charged measures the CPU time of this process.
+func (s *session) charged(n int, recv func() error) error {
 	before, err := cpuTime()
 	if err != nil {
 		return err
 	}
 	for range n {
-		if _, err := rx.Recv(ctx); err != nil {
+		if err := recv(); err != nil {
 			return err
 		}
 	}
@@ -223,14 +344,4 @@ func cpuTime() (time.Duration, error) {
 		return 0, os.NewSyscallError("getrusage", err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), nil
-}
-
-func pinAll(side int) {
-	var one unix.CPUSet
-	one.Set(side)
-	d, _ := os.ReadDir("/proc/self/task")
-	for _, e := range d {
-		id, _ := strconv.Atoi(e.Name())
-		unix.SchedSetaffinity(id, &one)
-	}
 }
