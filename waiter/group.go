@@ -2,7 +2,6 @@ package waiter
 
 import (
 	"context"
-	"runtime"
 	"time"
 
 	"github.com/shmkit/shm/internal/word"
@@ -159,7 +158,6 @@ func (g *Group) block(c uint32, limit time.Duration) {
 			for i, s := range g.members {
 				g.direct.Add(&s.ev.seq, g.seqs[i])
 			}
-			runtime.Gosched() // see yields
 			g.direct.Wait(limit)
 			return
 		}

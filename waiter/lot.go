@@ -45,10 +45,11 @@ const (
 	fullPoll   = word.MaxWaiters - 1 // the last one is the poller's own
 
 	// A goroutine in the kernel keeps its P until the runtime's monitor takes it
-	// away, after 20 µs to 10 ms, and whoever is runnable on it waits. So they go
-	// first. Behind a poller there are up to two: who was woken, and whom that one
-	// wakes (Ready). They come back with their tickets, mostly, before the poller
-	// is asleep.
+	// away, after 20 µs to 10 ms, and whoever is runnable on it waits. So a poller
+	// lets others go first: up to two, who was woken and whom that one wakes
+	// (Ready). They come back with their tickets, mostly, before it is asleep. Who
+	// parks directly does no such thing: if its goroutine is tied to a thread, a
+	// Gosched is two switches of threads.
 	yields = 3
 
 	linger = 500 * time.Millisecond // of a poller with nothing to do
@@ -69,7 +70,6 @@ var parking = sync.OnceValue(func() *lot {
 func (l *lot) park(s *Sleeper, seq uint32, limit time.Duration, own **seat) {
 	if i := l.enter(s.ev); i >= 0 {
 		defer l.leave(i)
-		runtime.Gosched() // see yields
 		s.ev.seq.Wait(seq, limit)
 		return
 	}
