@@ -64,16 +64,16 @@ func blocks(t *testing.T, cases ...shmchan.Case) {
 func TestSelectChoosesWhatCanProceed(t *testing.T) {
 	onEachPolicy(t, func(t *testing.T, o options) {
 		atx, arx := pair[int](t, o.cap(1))
-		btx, brx := pair[price](t, o.cap(2))
+		btx, brx := pair[[3]int16](t, o.cap(2))
 		ctx, crx := pair[byte](t, o.cap(1))
 		all := []shmchan.Case{arx, brx, crx}
 		blocks(t, all...)
-		must(t, btx.TrySend(price{}))
+		must(t, btx.TrySend([3]int16{}))
 		chosen(t, all, 1)
 		must(t, atx.TrySend(1))
 		chosen(t, all, 0, 1)
 		chosen(t, []shmchan.Case{arx, brx, crx, atx, btx, ctx}, 0, 1, 4, 5)
-		chosen(t, []shmchan.Case{arx, nil, arx, (*shmchan.Sender[int])(nil), (*shmchan.Receiver[price])(nil)}, 0, 2)
+		chosen(t, []shmchan.Case{arx, nil, arx, (*shmchan.Sender[int])(nil), (*shmchan.Receiver[byte])(nil)}, 0, 2)
 		blocks(t, crx, atx, nil)
 
 		must(t, ctx.Close())

@@ -44,8 +44,7 @@ func openOfficeWith(w *modelcheck.World, shared bool, seats int, run func(*polle
 	if shared {
 		o.lot.most = 0
 		p := newPoller(o.lot)
-		p.mu.Lock()
-		p.mu.Unlock()
+		p.isOut(new(ticket)) // makes the latch's word
 		o.lot.pollers = []*poller{p}
 		w.Daemon("poller", func() { run(p) })
 	}
