@@ -1,6 +1,10 @@
 package shmchan_test
 
 import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -44,4 +48,29 @@ func TestSelectTellsOfADeath(t *testing.T) {
 		wantErr(t, call(), shmchan.ErrPeerDied)
 		blocks(t, quiet, c)
 	}
+}
+
+// Selects that were cancelled leave no goroutine, thread or mapping behind.
+func TestSelectLeavesNothing(t *testing.T) {
+	onEach(t, func(t *testing.T, o options) {
+		before := settled(t)
+		var list []shmchan.Case
+		var ends []io.Closer
+		for range 50 {
+			tx, rx, err := shmchan.Pair[int](o...)
+			must(t, err)
+			list, ends = append(list, rx), append(ends, tx, rx)
+		}
+		for range n(300) {
+			ctx, cancel := context.WithTimeout(bg, time.Duration(rand.IntN(200))*time.Microsecond)
+			if _, err := shmchan.Select(ctx, list...); !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatal(err)
+			}
+			cancel()
+		}
+		for _, e := range ends {
+			must(t, e.Close())
+		}
+		asBefore(t, before)
+	})
 }

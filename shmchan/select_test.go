@@ -354,27 +354,3 @@ func TestSelectorAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations a call that does not", n)
 	}
 }
-
-func TestSelectLeavesNothing(t *testing.T) {
-	onEach(t, func(t *testing.T, o options) {
-		before := settled(t)
-		var list []shmchan.Case
-		var ends []io.Closer
-		for range 50 {
-			tx, rx, err := shmchan.Pair[int](o...)
-			must(t, err)
-			list, ends = append(list, rx), append(ends, tx, rx)
-		}
-		for range n(300) {
-			ctx, cancel := context.WithTimeout(bg, time.Duration(rand.IntN(200))*time.Microsecond)
-			if _, err := shmchan.Select(ctx, list...); !errors.Is(err, context.DeadlineExceeded) {
-				t.Fatal(err)
-			}
-			cancel()
-		}
-		for _, e := range ends {
-			must(t, e.Close())
-		}
-		asBefore(t, before)
-	})
-}
