@@ -91,6 +91,7 @@ func NewSelector(cases ...Case) *Selector {
 		return s.chosen >= 0
 	}
 	s.set(cases)
+	runtime.AddCleanup(s, (*waiter.Group).End, s.group) // a context that lives on knows the group
 	return s
 }
 

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/shmkit/shm/shmchan"
+	"github.com/shmkit/shm/waiter"
 )
 
 // chosen wants Select and a Selector to choose one of want, and nothing else.
@@ -353,4 +356,44 @@ func TestSelectorAllocatesNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(200, func() { sel.Select(bg) }); n != 0 {
 		t.Errorf("%v allocations a call that does not", n)
 	}
+}
+
+// A watchedContext counts who waits for its end.
+type watchedContext struct {
+	context.Context
+	watchers atomic.Int64
+}
+
+func (c *watchedContext) AfterFunc(f func()) func() bool {
+	c.watchers.Add(1)
+	stop := context.AfterFunc(c.Context, f)
+	return func() bool { c.watchers.Add(-1); return stop() }
+}
+
+// A Selector that is dropped is forgotten by a context that lives on.
+func TestDroppedSelectorIsForgotten(t *testing.T) {
+	parent, cancel := context.WithCancel(bg)
+	defer cancel()
+	ctx := &watchedContext{Context: parent}
+	tx, rx := pair[int](t, options{shmchan.WithHeap(), shmchan.WithWait(waiter.Park)})
+	for i := range 20 {
+		go func() {
+			time.Sleep(time.Millisecond)
+			tx.TrySend(i)
+		}()
+		var err error
+		if i%2 == 0 {
+			_, err = shmchan.NewSelector(rx).Select(ctx)
+		} else {
+			_, err = shmchan.Select(ctx, rx)
+		}
+		must(t, err)
+		if v, err := rx.TryRecv(); v != i || err != nil {
+			t.Fatal(v, err)
+		}
+	}
+	until(t, "no Selector watches the context", func() bool {
+		runtime.GC()
+		return ctx.watchers.Load() == 0
+	})
 }
