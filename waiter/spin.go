@@ -15,6 +15,7 @@ const (
 	yieldAt    = 10 * time.Microsecond  // of spinning: from here on other goroutines may run
 	osYield    = 100 * time.Microsecond // of spinning: from here on other processes may run
 	maxEvery   = 4096                   // see hope
+	absent     = 5 * time.Microsecond   // between two glances at the clock: something else ran
 	looks      = 16                     // between two glances at the clock
 	firstLooks = 64                     // a microsecond or so
 )
@@ -35,7 +36,8 @@ func (h *hope) spin(ready func() bool) bool {
 	if d == minSpin && h.misses >= h.every {
 		d = maxSpin
 	}
-	if spin(d, ready) {
+	ok, fair := spin(d, ready)
+	if ok && fair {
 		h.budget = min(2*d, maxSpin)
 		h.every, h.misses = 1, 0
 		return true
@@ -45,16 +47,20 @@ func (h *hope) spin(ready func() bool) bool {
 		h.every, h.misses = min(2*h.every, maxEvery), 0
 	}
 	h.budget = max(h.budget/2, minSpin)
-	return false
+	return ok
 }
 
-// spin looks for about d and reports whether ready was true.
-func spin(d time.Duration, ready func() bool) bool {
+// spin looks for about d and reports whether ready was true; and whether that is
+// to the credit of spinning. It is not if this thread did not run in between: on
+// a CPU that both sides share, the answer comes because we stopped.
+func spin(d time.Duration, ready func() bool) (ok, fair bool) {
 	var start time.Time
+	var spent time.Duration // at the last look at the clock
+	fair = true
 	for first := true; ; first = false {
 		for range looks {
 			if ready() {
-				return true
+				return true, fair && (first || time.Since(start)-spent < absent)
 			}
 			word.Pause(1)
 		}
@@ -62,9 +68,10 @@ func spin(d time.Duration, ready func() bool) bool {
 			start = time.Now()
 			continue
 		}
-		spent := time.Since(start)
-		if spent >= d {
-			return false
+		now := time.Since(start)
+		fair = fair && now-spent < absent
+		if spent = now; spent >= d {
+			return false, fair
 		}
 		if spent >= yieldAt {
 			runtime.Gosched()
@@ -75,7 +82,7 @@ func spin(d time.Duration, ready func() bool) bool {
 // spinFor looks until ready or the end of ctx.
 func spinFor(ctx context.Context, ready func() bool) error {
 	for {
-		if spin(osYield, ready) {
+		if ok, _ := spin(osYield, ready); ok {
 			return nil
 		}
 		if err := ContextError(ctx); err != nil {

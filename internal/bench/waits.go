@@ -67,6 +67,7 @@ func waits() (list []Scenario) {
 			run  func(*session, int) error
 		}{
 			{"round trip 8 B, adaptive", pingPong[m8](waiter.Adaptive)},
+			{"round trip 8 B, park", pingPong[m8](waiter.Park)},
 			{"os.Pipe round trip 8 B", conns(bounce)},
 		} {
 			list = append(list, Scenario{Name: x.name + ", " + c.name, N: 2_000, run: func(s *session, n int) error {
