@@ -80,7 +80,8 @@ func decodeParcel(b []byte) (*parcel, error) {
 // closed and none was attached, peers find a death.
 //
 // On an error nothing has changed: fs.ErrInvalid without a role,
-// fs.ErrClosed after the end, errors.ErrUnsupported for heap regions, ErrBusy
+// fs.ErrClosed after the end, errors.ErrUnsupported for heap regions,
+// fs.ErrNotExist for a named region whose name is gone or leads elsewhere, ErrBusy
 // while copies of an earlier descriptor of the role still hold its transit
 // lock. It does not block.
 func (r *Region) File() (*os.File, error) {

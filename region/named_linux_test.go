@@ -725,3 +725,40 @@ func TestStoppedPeer(t *testing.T) {
 	b.wait(t) // ended without a Detach
 	wantPhase(t, a, right, Dead, 1)
 }
+
+// A named region keeps no descriptor of its memory. Its file is opened again by
+// name to be handed on, and only if it still is the same.
+func TestFileNeedsTheName(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "name")
+	r := must(t)(Open(name, left, config()))
+	defer r.Unmap()
+	if r.data >= 0 {
+		t.Error("the descriptor is kept")
+	}
+	if err := os.Rename(name, name+"2"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.File()
+	wantErr(t, err, fs.ErrNotExist)
+	if err := os.WriteFile(name, make([]byte, r.Size()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.File()
+	wantErr(t, err, fs.ErrNotExist, "another file")
+	wantPhase(t, r, left, Attached, 1)
+	if err := os.Rename(name+"2", name); err != nil {
+		t.Fatal(err)
+	}
+	f, err := r.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := must(t)(FromFile(f, left, nil))
+	defer o.Unmap()
+	if err := o.Close(func() bool { return true }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("Close did not find its own name:", err)
+	}
+}

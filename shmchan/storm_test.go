@@ -16,7 +16,7 @@ import (
 )
 
 // How long the storms of cancellations take together; a soak says more.
-var storm = flag.Duration("storm", 6*time.Second, "how `long` the storms of cancellations blow, all together")
+var storm = flag.Duration("storm", 3*time.Second, "how `long` the storms of cancellations blow, all together")
 
 // A weather makes contexts that end at random moments around the moments at
 // which messages come, and measures how long a call went on after that.
