@@ -66,7 +66,7 @@ func NewSleeper(e *Event, p Policy) *Sleeper {
 // it gets ahead and the two do not fight for the same cache line message by
 // message ("temporal slipping" in FastForward).
 func (s *Sleeper) Looks(streaming bool) int {
-	if s.single || s.policy == Park {
+	if s.single || s.policy == Park || !streaming && s.hope.none() {
 		return 0
 	}
 	if streaming {

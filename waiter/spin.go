@@ -15,6 +15,7 @@ const (
 	yieldAt    = 10 * time.Microsecond  // of spinning: from here on other goroutines may run
 	osYield    = 100 * time.Microsecond // of spinning: from here on other processes may run
 	maxEvery   = 4096                   // see hope
+	hopeless   = 64                     // every from which on only the tries are left
 	absent     = 5 * time.Microsecond   // between two glances at the clock: something else ran
 	looks      = 16                     // between two glances at the clock
 	firstLooks = 64                     // a microsecond or so
@@ -31,10 +32,18 @@ type hope struct {
 	misses int
 }
 
+// none tells whether spinning has been in vain for so long that not even the
+// minimum is worth it, but for the tries.
+func (h *hope) none() bool { return h.budget == minSpin && h.every >= hopeless }
+
 func (h *hope) spin(ready func() bool) bool {
 	d := h.budget
-	if d == minSpin && h.misses >= h.every {
+	switch {
+	case d == minSpin && h.misses >= h.every:
 		d = maxSpin
+	case h.none():
+		h.misses++
+		return false
 	}
 	ok, fair := spin(d, ready)
 	if ok && fair {
