@@ -80,7 +80,8 @@ func decodeParcel(b []byte) (*parcel, error) {
 // closed and none was attached, peers find a death.
 //
 // On an error nothing has changed: fs.ErrInvalid without a role,
-// fs.ErrClosed after the end, errors.ErrUnsupported for heap regions, ErrBusy
+// fs.ErrClosed after the end, errors.ErrUnsupported for heap regions,
+// fs.ErrNotExist for a named region whose name is gone or leads elsewhere, ErrBusy
 // while copies of an earlier descriptor of the role still hold its transit
 // lock. It does not block.
 func (r *Region) File() (*os.File, error) {
@@ -110,7 +111,13 @@ func (r *Region) File() (*os.File, error) {
 		return nil, fmt.Errorf("region: a copy of an earlier descriptor of role %d is still open; close it: %w", r.role, ErrBusy)
 	}
 	p := parcel{r.role, r.layout.ID, r.name}
-	sock, err := post(p.encode(), r.data, fd)
+	data, err := r.memory()
+	if err != nil {
+		transit.unlock(transitByte(r.role))
+		return nil, err
+	}
+	defer unix.Close(data)
+	sock, err := post(p.encode(), data, fd)
 	if err != nil {
 		transit.unlock(transitByte(r.role))
 		return nil, err
@@ -297,6 +304,9 @@ func fromSocket(sock, role int, check func(*Region) error) (r *Region, err error
 		return nil, err
 	}
 	take(sock)
+	if x.name != "" {
+		x.letGo()
+	}
 	return x, nil
 }
 

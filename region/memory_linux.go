@@ -3,6 +3,8 @@ package region
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -155,9 +157,9 @@ func readHeader(fd int, size uint64) (*Layout, error) {
 
 // again makes a second mapping and description of the same region.
 func (r *Region) again() (*Region, error) {
-	data, err := unix.FcntlInt(uintptr(r.data), unix.F_DUPFD_CLOEXEC, 0)
+	data, err := r.memory()
 	if err != nil {
-		return nil, fmt.Errorf("region: duplicate the descriptor: %w", err)
+		return nil, err
 	}
 	lock, err := reopen(r.locks.(*ofdLocks).fd)
 	if err != nil {
@@ -171,6 +173,48 @@ func (r *Region) again() (*Region, error) {
 		return nil, err
 	}
 	n := newRegion(r.layout, r.backing, mem)
-	n.name, n.mode, n.data, n.locks = r.name, r.mode, data, &ofdLocks{lock}
+	n.name, n.mode, n.data, n.locks, n.file = r.name, r.mode, data, &ofdLocks{lock}, r.file
+	if n.name != "" {
+		n.letGo()
+	}
 	return n, nil
+}
+
+// letGo closes the descriptor of a named region's memory: a process may have
+// thousands of regions, and the name leads to the file. One that others can cut
+// off and take the name of keeps it, for lengthen. The caller has fds, or the
+// Region to itself.
+func (r *Region) letGo() {
+	var st unix.Stat_t
+	if err := fstat(r.data, &st); err != nil {
+		return
+	}
+	r.file = fileID{uint64(st.Dev), st.Ino}
+	if st.Mode&0o022 != 0 || int(st.Uid) != os.Geteuid() {
+		return
+	}
+	unix.Close(r.data)
+	r.data = -1
+}
+
+// memory returns a descriptor of the memory, which the caller closes. The caller
+// holds r.life or r.fds.
+func (r *Region) memory() (fd int, err error) {
+	if r.data >= 0 {
+		fd, err = unix.FcntlInt(uintptr(r.data), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return -1, fmt.Errorf("region: duplicate the descriptor: %w", err)
+		}
+		return fd, nil
+	}
+	fd, err = openFile(r.name)
+	if err != nil {
+		return -1, fmt.Errorf("region: open the memory again: %w", err)
+	}
+	var st unix.Stat_t
+	if err := fstat(fd, &st); err != nil || r.file != (fileID{uint64(st.Dev), st.Ino}) {
+		unix.Close(fd)
+		return -1, fmt.Errorf("region: %s: the name leads to another file by now, so this region cannot be handed on: %w", r.name, fs.ErrNotExist)
+	}
+	return fd, nil
 }

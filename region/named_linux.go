@@ -240,6 +240,7 @@ func (n *heldName) open(role int, c *Config, l *Layout) (r *Region, err error) {
 		return nil, err
 	}
 	done = true
+	r.letGo()
 	n.locks.unlock(nameByte)
 	return r, nil
 }
@@ -389,7 +390,8 @@ func (n *heldName) create(c *Config, l *Layout) (r *Region, err error) {
 // holds the name's lock and r.life.
 func (r *Region) unlinkOwn() error {
 	n := &heldName{path: r.name, locks: r.locks.(*ofdLocks)}
-	if !isStill(r.name+lockSuffix, n.locks.fd) || !isStill(r.name, r.data) {
+	var st unix.Stat_t
+	if !isStill(r.name+lockSuffix, n.locks.fd) || unix.Lstat(r.name, &st) != nil || r.file != (fileID{uint64(st.Dev), st.Ino}) {
 		return nil
 	}
 	if err := n.remove(); err != nil {

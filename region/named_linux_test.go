@@ -452,11 +452,16 @@ func TestFullFileSystem(t *testing.T) {
 	// A region with a hole, and no room to fill it.
 	r := must(t)(Open(name, left, config()))
 	size := int64(r.Size())
-	if err := unix.Fallocate(r.data, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, size-4096, 4096); err != nil {
+	data, err := r.memory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(data)
+	if err := unix.Fallocate(data, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, size-4096, 4096); err != nil {
 		t.Fatal(err)
 	}
 	os.WriteFile(filepath.Join(dir, "ballast"), make([]byte, 2<<20), 0o600)
-	_, err := Open(name, right, config())
+	_, err = Open(name, right, config())
 	wantErr(t, err, unix.ENOSPC, "holes")
 	if err := os.Remove(filepath.Join(dir, "ballast")); err != nil {
 		t.Fatal(err)
@@ -720,4 +725,41 @@ func TestStoppedPeer(t *testing.T) {
 	c.end()
 	b.wait(t) // ended without a Detach
 	wantPhase(t, a, right, Dead, 1)
+}
+
+// A named region keeps no descriptor of its memory. Its file is opened again by
+// name to be handed on, and only if it still is the same.
+func TestFileNeedsTheName(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "name")
+	r := must(t)(Open(name, left, config()))
+	defer r.Unmap()
+	if r.data >= 0 {
+		t.Error("the descriptor is kept")
+	}
+	if err := os.Rename(name, name+"2"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.File()
+	wantErr(t, err, fs.ErrNotExist)
+	if err := os.WriteFile(name, make([]byte, r.Size()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.File()
+	wantErr(t, err, fs.ErrNotExist, "another file")
+	wantPhase(t, r, left, Attached, 1)
+	if err := os.Rename(name+"2", name); err != nil {
+		t.Fatal(err)
+	}
+	f, err := r.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := must(t)(FromFile(f, left, nil))
+	defer o.Unmap()
+	if err := o.Close(func() bool { return true }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("Close did not find its own name:", err)
+	}
 }

@@ -91,12 +91,16 @@ type Region struct {
 	// either.
 	fds   sync.RWMutex
 	locks locker // nil once the attachment has ended
-	data  int    // descriptor of the memory; -1 if none
+	data  int    // descriptor of the memory; -1 if none, as for most named regions: see letGo
+	file  fileID // which file that is
 	role  int    // -1 if none
 	epoch uint32 // of our claim
 
 	watch watch
 }
+
+// A fileID is a file for as long as somebody has it open or mapped.
+type fileID struct{ dev, ino uint64 }
 
 // Heap makes a region on the Go heap, for tests and for use within one
 // process; its locks and its watch are in-process. There is no role claimed.

@@ -11,7 +11,7 @@ type watch struct {
 	mu   sync.Mutex // held while fn runs
 	fn   func()     // nil if there is none
 	told []uint32   // deaths of each role that fn knows of
-	in   []inodeKey // where watchLocks put it
+	in   []fileID   // where watchLocks put it
 }
 
 // Watch makes fn be called soon after an endpoint of the region may have
@@ -71,9 +71,6 @@ func (r *Region) setWatch(fn func()) error {
 	r.watch.fn = fn
 	return nil
 }
-
-// An inodeKey tells files apart.
-type inodeKey struct{ dev, ino uint64 }
 
 // unwatch ends the watch; fn does not run when it returns. The caller holds
 // r.life.

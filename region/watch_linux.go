@@ -27,7 +27,7 @@ var watcher struct {
 	file   *os.File // the inotify descriptor; nil if there is none
 	fd     int      // file's
 	byWD   map[int32]*inode
-	byKey  map[inodeKey]*inode
+	byKey  map[fileID]*inode
 	linger *time.Timer // closes file when it has been unused for a while
 
 	polled  map[*Region]struct{} // those that the kernel will not watch for us
@@ -53,7 +53,7 @@ var inotifyInit = unix.InotifyInit1 // fails in tests
 // An inode is a file that Regions of this process watch: their locks, or the
 // memory of a named region.
 type inode struct {
-	key     inodeKey
+	key     fileID
 	wd      int32
 	regions map[*Region]struct{}
 	step    int         // in lookAgain
@@ -67,7 +67,11 @@ func watchLocks(r *Region) {
 	defer watcher.mu.Unlock()
 	ok := watchInode(r, r.locks.(*ofdLocks).fd, unix.IN_CLOSE_WRITE|unix.IN_CLOSE_NOWRITE)
 	if ok && r.backing == BackingNamed {
-		ok = watchInode(r, r.data, unix.IN_MODIFY) // a store to mapped memory is none
+		fd, err := r.memory()
+		if ok = err == nil; ok {
+			ok = watchInode(r, fd, unix.IN_MODIFY) // a store to mapped memory is none
+			unix.Close(fd)
+		}
 	}
 	if ok {
 		return
@@ -89,7 +93,7 @@ func watchInode(r *Region, fd int, events uint32) bool {
 	if unix.Fstat(fd, &st) != nil || startInotify() != nil {
 		return false
 	}
-	key := inodeKey{uint64(st.Dev), st.Ino}
+	key := fileID{uint64(st.Dev), st.Ino}
 	in := watcher.byKey[key]
 	if in == nil {
 		wd, err := unix.InotifyAddWatch(watcher.fd, procPath(fd), events)
@@ -141,7 +145,7 @@ func startInotify() error {
 	watcher.fd = fd
 	watcher.file = os.NewFile(uintptr(fd), "inotify")
 	watcher.byWD = make(map[int32]*inode)
-	watcher.byKey = make(map[inodeKey]*inode)
+	watcher.byKey = make(map[fileID]*inode)
 	go readEvents(watcher.file)
 	return nil
 }

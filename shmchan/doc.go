@@ -10,8 +10,9 @@
 //	tick, err := rx.Recv(ctx)
 //
 // The idioms are those of chan: blocking calls (with a context), select
-// (through Ready), range (All), close. Either side may come first. There is one
-// sender and one receiver; messages come in order, each once.
+// (through Ready, or Select for any number), range (All), close. Either side may
+// come first. There is one sender and one receiver; messages come in order, each
+// once.
 //
 // # What may travel
 //

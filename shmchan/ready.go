@@ -2,6 +2,7 @@ package shmchan
 
 import (
 	"context"
+	"runtime"
 
 	"github.com/shmkit/shm/region"
 )
@@ -11,9 +12,11 @@ import (
 // long as that is so.
 //
 // Invariant: while canProceed is true, a token lies in the channel, or the
-// goroutine is about to put one there. It is always blocked on putting the next
-// one, so whoever takes a token finds another at once, until an operation has
-// changed the answer. The price is a spurious token or two after that.
+// goroutine is about to put one there. After each it lets others run, and looks
+// again: so whoever waited for the token has used it by then, mostly, and
+// the next one is no lie. If the answer is the same, the goroutine is blocked on
+// putting the next token, and whoever takes one finds another at once. The price
+// is, at times, a spurious token or two after the last operation.
 
 // readyChan returns the channel of tokens.
 func (e *end) readyChan(canProceed func() bool) <-chan struct{} {
@@ -46,6 +49,7 @@ func (e *end) offerTokens(ready chan<- struct{}, canProceed func() bool) {
 		case <-e.stop:
 			return
 		case ready <- struct{}{}:
+			runtime.Gosched()
 		}
 	}
 }

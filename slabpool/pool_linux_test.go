@@ -198,7 +198,7 @@ func TestPoolNames(t *testing.T) {
 	_, err = Open(name, Class{1 << 30, 1 << 15}) // 32 TiB
 	is(t, err, syscall.ENOSPC)
 	_, err = Memfd(Class{1 << 30, 1 << 15})
-	is(t, err, syscall.ENOSPC)
+	is(t, err, syscall.ENOMEM)
 }
 
 func TestPoolFile(t *testing.T) {

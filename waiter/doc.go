@@ -23,6 +23,16 @@
 // a time until the publisher has answered. On arm64 stores and loads of this
 // kind are ordered as they are, and none of this happens.
 //
+// # Many goroutines
+//
+// A goroutine in the futex call keeps a thread. The first 32 of a process park
+// that way, without a hop between them and whoever wakes them. All others hand
+// their word to a goroutine that waits for up to 127 words in one call
+// (futex_waitv) and block without a thread; so do 10,000 with fewer than 100
+// threads in all. A [Group] waits for several Events at once, with one park.
+// Where there is no futex_waitv, 64 park themselves and the rest is looked at
+// every 20 µs to 1 ms.
+//
 // # What it does not do
 //
 // It knows nothing of processes or their death: whoever finds that a peer is

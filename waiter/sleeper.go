@@ -29,9 +29,13 @@ type Sleeper struct {
 	quickly uint   // of those, the ones after few messages
 	ctx     watched
 
+	lot  *lot
+	seat *seat // of the goroutine in Wait, from when it first parked at a poller
+
 	mode sync.Mutex // guards the wish in the flag
-	gate sync.Mutex // guards ended
+	gate sync.Mutex // guards the two below
 	done bool
+	sat  []*seat // of goroutines that wait through pollers
 }
 
 // watched is a context whose end kicks the Event. It stays so from call to
@@ -51,7 +55,7 @@ const (
 func NewSleeper(e *Event, p Policy) *Sleeper {
 	word.RegisterMembarrier()
 	setOver(e, false)
-	return &Sleeper{ev: e, policy: p, hope: hope{budget: firstSpin, every: 1}, single: alone(), slip: pauses(slipTime)}
+	return &Sleeper{ev: e, policy: p, hope: hope{budget: firstSpin, every: 1}, single: alone(), slip: pauses(slipTime), lot: parking()}
 }
 
 // Looks returns how often the caller is to look for itself, pausing in between,
@@ -65,7 +69,7 @@ func NewSleeper(e *Event, p Policy) *Sleeper {
 //
 // With policy Park these are all the looks that there are before a park.
 func (s *Sleeper) Looks(streaming bool) int {
-	if s.single {
+	if s.single || s.policy == Adaptive && !streaming && s.hope.none() {
 		return 0
 	}
 	if s.policy == Park {
@@ -106,7 +110,7 @@ func (s *Sleeper) Wait(ctx context.Context, streaming bool, ready func() bool) e
 	}
 	s.watch(ctx)
 	s.parked = true
-	err := s.park(ctx, ready)
+	err := s.park(ctx, ready, &s.seat)
 	s.habit(streaming)
 	return err
 }
@@ -126,7 +130,13 @@ func (s *Sleeper) Await(ctx context.Context, ready func() bool) error {
 	if ctx.Done() != nil {
 		defer context.AfterFunc(ctx, s.Kick)()
 	}
-	return s.park(ctx, ready)
+	var own *seat
+	defer func() {
+		if own != nil {
+			leaveSeat(own)
+		}
+	}()
+	return s.park(ctx, ready, &own)
 }
 
 // Kick wakes everybody who is parked on the Event, as Event.Kick does; after
@@ -136,8 +146,33 @@ func (s *Sleeper) Await(ctx context.Context, ready func() bool) error {
 func (s *Sleeper) Kick() {
 	s.gate.Lock()
 	defer s.gate.Unlock()
-	if !s.done {
-		fault.Catch(s.ev.Kick, nil)
+	if s.done {
+		return
+	}
+	fault.Catch(s.ev.Kick, nil)
+	for _, x := range s.sat { // also if a peer has put the sequence back
+		x.baton.give()
+	}
+}
+
+// sit makes Kick wake the seat's owner.
+func (s *Sleeper) sit(x *seat) {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	s.sat = append(s.sat, x)
+}
+
+// rise undoes one sit.
+func (s *Sleeper) rise(x *seat) {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	for i, y := range s.sat {
+		if x == y {
+			last := len(s.sat) - 1
+			s.sat[i], s.sat[last] = s.sat[last], nil
+			s.sat = s.sat[:last]
+			return
+		}
 	}
 }
 
@@ -190,7 +225,7 @@ func (s *Sleeper) watch(ctx context.Context) {
 // The race between publish and park is argued in event.go. The one between
 // cancel and park: Kick bumps seq after ctx.Err() is set. Either that is before
 // our read of seq, and then we see Err; or seq is not the one we park on.
-func (s *Sleeper) park(ctx context.Context, ready func() bool) error {
+func (s *Sleeper) park(ctx context.Context, ready func() bool, own **seat) error {
 	for {
 		seq := s.ev.seq.Load()
 		wished := s.ev.raise()
@@ -201,7 +236,7 @@ func (s *Sleeper) park(ctx context.Context, ready func() bool) error {
 		if err := ContextError(ctx); err != nil {
 			return err
 		}
-		s.ev.seq.Wait(seq, limit)
+		s.lot.park(s, seq, limit, own)
 		if ready() {
 			return nil
 		}
@@ -212,19 +247,19 @@ func (s *Sleeper) park(ctx context.Context, ready func() bool) error {
 // look. It returns how long we may park: for ever (negative), unless a
 // publisher could still miss the flag.
 func (s *Sleeper) barrier(wished uint32) time.Duration {
-	if !word.NeedsFence {
-		return -1 // raise and look are sequentially consistent, as publish and Notify are
-	}
-	if wished&fence != 0 && s.ev.ack.Load() == wished { // pairs with the store in (*Waker).notify
-		return -1
-	}
-	if word.Membarrier() {
+	if s.covered(wished) || word.Membarrier() {
 		return -1
 	}
 	if wished&fence == 0 {
 		s.wish(true)
 	}
 	return unfenced
+}
+
+// covered tells whether every publish after raise sees the flag without our help.
+func (s *Sleeper) covered(wished uint32) bool {
+	return !word.NeedsFence || // raise and look are sequentially consistent, as publish and Notify are
+		wished&fence != 0 && s.ev.ack.Load() == wished // pairs with the store in (*Waker).notify
 }
 
 // wish asks the waking side to fence each publish, or not to.

@@ -425,6 +425,53 @@ func TestBudget(t *testing.T) {
 	}
 }
 
+// TestHopeless: when spinning was in vain for long, even the shortest spin is
+// left out, but for a try now and then, which brings it back.
+func TestHopeless(t *testing.T) {
+	h := hope{budget: firstSpin, every: 1}
+	tries := 0
+	for range 1000 {
+		if h.spin(func() bool { return false }) {
+			t.Fatal("true for nothing")
+		}
+	}
+	if !h.none() {
+		t.Fatalf("hope after 1000 misses: %+v", h)
+	}
+	for range 2 * maxEvery {
+		looked := false
+		if h.spin(func() bool { looked = true; return false }); looked {
+			tries++
+		}
+	}
+	if tries == 0 || tries > 20 {
+		t.Errorf("%d tries in %d waits", tries, 2*maxEvery)
+	}
+	for n := 0; !h.spin(func() bool { return true }); n++ {
+		if n > maxEvery {
+			t.Fatal("never tries again")
+		}
+	}
+	if h.none() {
+		t.Errorf("hope after a success: %+v", h)
+	}
+}
+
+// TestAbsent: an answer that came while this thread did not run is no success of
+// spinning.
+func TestAbsent(t *testing.T) {
+	n := 0
+	ok, fair := spin(time.Second, func() bool {
+		if n++; n == 3*looks {
+			time.Sleep(100 * time.Microsecond)
+		}
+		return n > 3*looks
+	})
+	if !ok || fair {
+		t.Error(ok, fair)
+	}
+}
+
 // TestHabit: who parks after nearly every message asks for fences, and takes
 // it back when messages flow; the waker answers.
 func TestHabit(t *testing.T) {

@@ -1,46 +1,62 @@
-// Select watches how late this machine's timers are: a second process measures,
-// and the first one serves its samples, a ticker and ctx.Done() in one select.
+// Select merges logs: lines from any number of producer processes and from
+// standard input, with a report now and then.
 //
-//	go run ./examples/select
+//	go run ./examples/select -producers 3 -n 20
+//	echo hello | go run ./examples/select -producers 100 -n 5
 //
-// A Receiver is no Go channel, but its Ready is: it has a token while there is
-// something to receive. So a channel between processes stands in a select
-// beside everything else. The loop is [watch].
+// It shows both ways to wait for several things. A [shmchan.Selector] waits for
+// all producers at once, however many ([merge]). A plain select waits for that,
+// standard input, a ticker and ctx.Done(), and for the producer of alarms through
+// its Ready channel ([multiplex]).
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"time"
 
 	"github.com/shmkit/shm/shmchan"
 )
 
-// A Sample says how long after its time a timer fired.
-type Sample struct{ Late time.Duration }
+// A Line is a line of a log. Text has no pointer, so it can travel.
+type Line struct {
+	Time int64 // nanoseconds since 1970
+	Len  int32
+	Text [116]byte
+}
+
+func newLine(s string) (l Line) {
+	l.Time = time.Now().UnixNano()
+	l.Len = int32(copy(l.Text[:], s))
+	return l
+}
+
+// String bounds what a producer says: it is another program.
+func (l *Line) String() string {
+	n := max(0, min(int(l.Len), len(l.Text)))
+	return fmt.Sprintf("%s %q", time.Unix(0, l.Time).Format("15:04:05.000"), l.Text[:n])
+}
 
 var (
-	count  = flag.Int("n", 3000, "how many samples to take")
-	every  = flag.Duration("every", time.Millisecond, "time between samples")
-	report = flag.Duration("report", time.Second, "time between reports")
+	producers = flag.Int("producers", 3, "how many processes produce lines")
+	count     = flag.Int("n", 20, "how many lines each of them produces")
+	every     = flag.Duration("every", 10*time.Millisecond, "mean time between the lines of one")
+	report    = flag.Duration("report", time.Second, "time between reports")
 )
-
-// samplerVar is set in the environment of the second process.
-const samplerVar = "SHM_SELECT_SAMPLER"
 
 func main() {
 	flag.Usage = usage
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	run := watcher
-	if os.Getenv(samplerVar) != "" {
-		run = sampler
+	run := parent
+	if os.Getenv(producerVar) != "" {
+		run = produce
 	}
 	err := run(ctx)
 	stop()
@@ -50,133 +66,127 @@ func main() {
 	}
 }
 
-// watcher starts the sampler with one end of a channel and watches the other.
-func watcher(ctx context.Context) error {
-	if *count < 0 || *every <= 0 || *report <= 0 || flag.NArg() > 0 {
-		usage()
-		return errors.New("-n must not be negative, -every and -report must be positive, and there are no other arguments")
-	}
-	tx, rx, err := shmchan.Pair[Sample]()
-	if err != nil {
-		return err
-	}
-	defer rx.Close() // on the way out of errors; again does nothing
-	end, err := tx.File()
-	if err != nil {
-		return err
-	}
-	cmd, err := start(ctx, end)
-	end.Close() // the second process has a copy
-	if err != nil {
-		return fmt.Errorf("cannot start the second process: %w", err)
-	}
-	sum, err := watch(ctx, rx, os.Stdout)
-	err = errors.Join(err, rx.Close()) // if the sampler is still sending, it stops
-	interrupted := ctx.Err() != nil    // then it was killed, and that is no error
-	if status := cmd.Wait(); status != nil && !interrupted {
-		err = errors.Join(err, fmt.Errorf("the second process (pid %d) ended with: %w", cmd.Process.Pid, status))
-	}
-	if err == nil {
-		fmt.Println("in all  ", sum)
-	}
-	return err
+// An entry is what merge found: a line of a producer, or its end.
+type entry struct {
+	producer int
+	line     Line
+	err      error // io.EOF: it has closed
 }
 
-func start(ctx context.Context, end *os.File) (*exec.Cmd, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
+// merge takes lines from all producers until each has ended or ctx has, which
+// closes out.
+func merge(ctx context.Context, rxs []*shmchan.Receiver[Line], out chan<- entry) {
+	defer close(out)
+	cases := make([]shmchan.Case, len(rxs))
+	for i, rx := range rxs {
+		cases[i] = rx
 	}
-	cmd := exec.CommandContext(ctx, self, os.Args[1:]...)
-	cmd.Env = append(os.Environ(), samplerVar+"=1")
-	cmd.ExtraFiles = []*os.File{end} // descriptor 3 over there
-	cmd.Stderr = os.Stderr
-	return cmd, cmd.Start()
+	sel := shmchan.NewSelector(cases...)
+	for left := len(rxs); left > 0; {
+		i, err := sel.Select(ctx)
+		if err != nil {
+			return
+		}
+		e := entry{producer: i}
+		e.line, e.err = rxs[i].TryRecv()
+		if errors.Is(e.err, shmchan.ErrEmpty) {
+			continue
+		}
+		if e.err != nil { // closed, or died: nobody comes in its place
+			sel.Set(i, nil)
+			left--
+		}
+		select {
+		case out <- e:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
-// watch is the select loop. It ends when the sender has closed, and also, with
-// what there was, when ctx ends.
-func watch(ctx context.Context, rx *shmchan.Receiver[Sample], out io.Writer) (all stats, err error) {
+// A tally is what the reports are about.
+type tally struct{ lines, typed, alarms, died int }
+
+func (t tally) String() string {
+	return fmt.Sprintf("%d lines from producers, %d typed, %d alarms, %d producers died", t.lines, t.typed, t.alarms, t.died)
+}
+
+// multiplex writes what comes from everywhere to out. It ends when all producers
+// have, and also, with what there was, when ctx ends.
+func multiplex(ctx context.Context, rxs []*shmchan.Receiver[Line], alarms *shmchan.Receiver[Line], in io.Reader, out io.Writer) (all tally, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	merged := make(chan entry, 64)
+	go merge(ctx, rxs, merged)
+	defer func() { // nobody touches the receivers when multiplex has returned
+		cancel()
+		for range merged {
+		}
+	}()
+	typed := lines(ctx, in)
 	tick := time.NewTicker(*report)
 	defer tick.Stop()
-	var latest stats
-	for {
+	alarm, logs := alarms.Ready(), (<-chan entry)(merged)
+	for logs != nil || alarm != nil {
 		select {
-		case <-rx.Ready():
-			err := drain(rx, func(s Sample) { all.add(s); latest.add(s) })
-			if errors.Is(err, io.EOF) {
-				return all, nil
+		case e, ok := <-logs:
+			switch {
+			case !ok:
+				logs = nil // a nil channel is never ready
+			case e.err == nil:
+				all.lines++
+				fmt.Fprintf(out, "%s producer %d\n", &e.line, e.producer)
+			case errors.Is(e.err, shmchan.ErrPeerDied):
+				all.died++
+				fmt.Fprintf(out, "producer %d died\n", e.producer)
+			case e.err != io.EOF:
+				return all, e.err
 			}
-			if err != nil {
-				return all, err
+		case <-alarm:
+			l, err := alarms.TryRecv()
+			switch {
+			case err == nil:
+				all.alarms++
+				fmt.Fprintf(out, "%s alarm\n", &l)
+			case errors.Is(err, shmchan.ErrEmpty): // tokens may be spurious
+			default: // closed, or died
+				alarm = nil
 			}
-		case now := <-tick.C:
-			fmt.Fprintln(out, now.Format(time.TimeOnly), latest)
-			latest = stats{}
+		case s, ok := <-typed:
+			if !ok {
+				typed = nil
+				break
+			}
+			all.typed++
+			fmt.Fprintf(out, "%s %q standard input\n", time.Now().Format("15:04:05.000"), s)
+		case <-tick.C:
+			fmt.Fprintln(out, "so far:", all)
 		case <-ctx.Done():
 			fmt.Fprintln(out, "interrupted")
 			return all, nil
 		}
 	}
+	return all, nil
 }
 
-// drain takes what is there now. One message a token would be right as well.
-func drain(rx *shmchan.Receiver[Sample], use func(Sample)) error {
-	for range rx.Cap() { // then the ticker and ctx get their turn
-		s, err := rx.TryRecv()
-		if errors.Is(err, shmchan.ErrEmpty) {
-			return nil
+// lines reads a file that cannot be waited for in any other way.
+func lines(ctx context.Context, in io.Reader) <-chan string {
+	c := make(chan string)
+	go func() {
+		defer close(c)
+		for s := bufio.NewScanner(in); s.Scan(); {
+			select {
+			case c <- s.Text():
+			case <-ctx.Done():
+				return
+			}
 		}
-		if err != nil {
-			return err
-		}
-		use(s)
-	}
-	return nil
-}
-
-// sampler is the second process.
-func sampler(ctx context.Context) (err error) {
-	tx, err := shmchan.SenderFromFile[Sample](os.NewFile(3, "samples"))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, tx.Close()) }()
-	due := time.Now()
-	for range *count {
-		due = due.Add(*every)
-		select {
-		case <-time.After(time.Until(due)):
-		case <-ctx.Done():
-			return nil
-		}
-		if err := tx.Send(ctx, Sample{Late: time.Since(due)}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// stats sums samples up.
-type stats struct {
-	n        int
-	sum, max time.Duration
-}
-
-func (s *stats) add(x Sample) {
-	s.n++
-	s.sum += x.Late
-	s.max = max(s.max, x.Late)
-}
-
-func (s stats) String() string {
-	mean := s.sum / time.Duration(max(s.n, 1))
-	return fmt.Sprintf("%d samples, late by %v on average and %v at most", s.n, mean, s.max)
+	}()
+	return c
 }
 
 func usage() {
-	fmt.Fprint(flag.CommandLine.Output(), `Select shows how late timers fire, measured by a second process, until it has
-taken its samples or is interrupted.
+	fmt.Fprint(flag.CommandLine.Output(), `Select merges the lines of many processes and of standard input, until all
+processes have ended or it is interrupted.
 
     go run ./examples/select [flags]
 

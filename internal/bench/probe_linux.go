@@ -34,16 +34,16 @@ func mapPage(f *os.File) (*page, error) {
 	return (*page)(unsafe.Pointer(&b[0])), nil
 }
 
-// pin ties the calling goroutine to a thread and that to a CPU: side 0 to the
-// first that this process may use, side 1 to the last.
-func pin(side int) error {
-	runtime.LockOSThread()
-	var all, one unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &all); err != nil {
-		return os.NewSyscallError("sched_getaffinity", err)
-	}
-	for cpu := range len(all) * 64 {
-		if all.IsSet(cpu) {
+// usable are the CPUs that this process had when it began.
+var usable = func() (all unix.CPUSet) {
+	unix.SchedGetaffinity(0, &all)
+	return all
+}()
+
+// cpu is the first of them for side 0, and the last for side 1.
+func cpu(side int) (one unix.CPUSet) {
+	for cpu := range len(usable) * 64 {
+		if usable.IsSet(cpu) {
 			one.Zero()
 			one.Set(cpu)
 			if side == 0 {
@@ -51,6 +51,13 @@ func pin(side int) error {
 			}
 		}
 	}
+	return one
+}
+
+// pin ties the calling goroutine to a thread and that to its side's CPU.
+func pin(side int) error {
+	runtime.LockOSThread()
+	one := cpu(side)
 	return os.NewSyscallError("sched_setaffinity", unix.SchedSetaffinity(0, &one))
 }
 

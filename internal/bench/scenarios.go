@@ -45,6 +45,7 @@ func Scenarios() []Scenario {
 			Scenario{Name: fmt.Sprintf("round trip 56 B, %v", p), N: 50_000, run: pingPong[m56](p, 0)})
 	}
 	list = append(list, blocks()...)
+	list = append(list, waits()...)
 	return append(list,
 		Scenario{Name: "round trip 8 B, park", N: 5_000, run: pingPong[m8](waiter.Park, 0)},
 		Scenario{Name: "round trip 8 B, park, both parked", N: 5_000, run: pingPong[m8](waiter.Park, hold)},
