@@ -2,17 +2,25 @@ package shmchan_test
 
 import (
 	"context"
+	"math"
 	"testing"
 
 	"github.com/shmkit/shm/shmchan"
 	"github.com/shmkit/shm/waiter"
 )
 
-func noAllocs(t *testing.T, what string, f func()) {
+// noAllocs fails the test if f allocates. What others do meanwhile in this process
+// counts too, such as what earlier tests have left to the watch: so the least of
+// a few measurements is taken.
+func noAllocs(t *testing.T, what string, runs int, f func()) {
 	t.Helper()
-	if got := testing.AllocsPerRun(1000, f); got != 0 {
-		t.Errorf("%s: %v allocations", what, got)
+	least := math.Inf(1)
+	for range 5 {
+		if least = min(least, testing.AllocsPerRun(runs, f)); least == 0 {
+			return
+		}
 	}
+	t.Errorf("%s: %v allocations", what, least)
 }
 
 func TestNoAllocations(t *testing.T) {
@@ -24,19 +32,19 @@ func TestNoAllocations(t *testing.T) {
 		defer cancel()
 		tx, rx := pair[record](t, o.cap(16))
 		batch, buf := make([]record, 8), make([]record, 8)
-		noAllocs(t, "Send and Recv", func() {
+		noAllocs(t, "Send and Recv", 1000, func() {
 			must(t, tx.Send(ctx, record{Seq: 1}))
 			if _, err := rx.Recv(ctx); err != nil {
 				t.Fatal(err)
 			}
 		})
-		noAllocs(t, "TrySend and TryRecv", func() {
+		noAllocs(t, "TrySend and TryRecv", 1000, func() {
 			must(t, tx.TrySend(record{}))
 			if _, err := rx.TryRecv(); err != nil {
 				t.Fatal(err)
 			}
 		})
-		noAllocs(t, "SendBatch and RecvBatch", func() {
+		noAllocs(t, "SendBatch and RecvBatch", 1000, func() {
 			if k, err := tx.SendBatch(ctx, batch); k != 8 || err != nil {
 				t.Fatal(k, err)
 			}
@@ -46,7 +54,7 @@ func TestNoAllocations(t *testing.T) {
 				got += k
 			}
 		})
-		noAllocs(t, "Reserve, Commit, Peek and Release", func() {
+		noAllocs(t, "Reserve, Commit, Peek and Release", 1000, func() {
 			p, err := tx.Reserve(ctx)
 			must(t, err)
 			p.Seq = 5
@@ -57,11 +65,11 @@ func TestNoAllocations(t *testing.T) {
 			}
 			must(t, rx.Release())
 		})
-		noAllocs(t, "ErrEmpty", func() { rx.TryRecv() })
+		noAllocs(t, "ErrEmpty", 1000, func() { rx.TryRecv() })
 		for tx.TrySend(record{}) == nil {
 		}
-		noAllocs(t, "ErrFull", func() { tx.TrySend(record{}) })
-		noAllocs(t, "Len and Cap", func() {
+		noAllocs(t, "ErrFull", 1000, func() { tx.TrySend(record{}) })
+		noAllocs(t, "Len and Cap", 1000, func() {
 			if tx.Len() != 16 || rx.Cap() != 16 {
 				t.Fatal(tx.Len(), rx.Cap())
 			}
@@ -100,7 +108,7 @@ func TestNoAllocationsWhenParked(t *testing.T) {
 			for range 100 {
 				trip()
 			}
-			noAllocs(t, p.String()+" ping-pong", trip)
+			noAllocs(t, p.String()+" ping-pong", 1000, trip)
 			cancel()
 			must(t, result(t, echo))
 		}

@@ -423,7 +423,7 @@ func TestBufNoAllocations(t *testing.T) {
 	onBufs(t, func(t *testing.T, kind []shmchan.Option) {
 		tx, rx := bufPair(t, kind, few)
 		for _, n := range []int{8, 100} {
-			noAllocs(t, "Loan, Send, Recv and Release", func() {
+			noAllocs(t, "Loan, Send, Recv and Release", 1000, func() {
 				b, err := tx.Loan(bg, n)
 				must(t, err)
 				must(t, tx.Send(bg, b))

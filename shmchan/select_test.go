@@ -349,13 +349,9 @@ func TestSelectorAllocatesNothing(t *testing.T) {
 		}
 		<-back
 	}
-	if n := testing.AllocsPerRun(200, round); n != 0 {
-		t.Errorf("%v allocations a call that parks", n)
-	}
+	noAllocs(t, "a call that parks", 200, round)
 	must(t, tx.TrySend(1))
-	if n := testing.AllocsPerRun(200, func() { sel.Select(bg) }); n != 0 {
-		t.Errorf("%v allocations a call that does not", n)
-	}
+	noAllocs(t, "a call that does not", 200, func() { sel.Select(bg) })
 }
 
 // A watchedContext counts who waits for its end.
