@@ -258,6 +258,9 @@ func TestModelBufs(t *testing.T) {
 		modelcheck.Check(t, "sender of Bufs dies, 2 blocks, "+m.String(), modelcheck.Sweep(cfg, "sender", world(1, 2, roleSender)))
 		modelcheck.Check(t, "receiver of Bufs dies, successor, "+m.String(), modelcheck.Sweep(cfg, "receiver", world(2, 1, roleReceiver)))
 		modelcheck.Check(t, "receiver of Bufs dies, 2 blocks, "+m.String(), modelcheck.Sweep(cfg, "receiver", world(1, 2, roleReceiver)))
+		few := modelcheck.Config{Model: m, Search: modelcheck.Bounded, Preemptions: 1, MaxExecutions: 2_000}
+		modelcheck.Check(t, "sender of Bufs dies, few switches, "+m.String(), modelcheck.Sweep(few, "sender", world(1, 1, roleSender)))
+		modelcheck.Check(t, "receiver of Bufs dies, few switches, "+m.String(), modelcheck.Sweep(few, "receiver", world(1, 1, roleReceiver)))
 		cfg.MaxExecutions = 12 // for each pair of steps
 		modelcheck.Check(t, "both ends of Bufs die, "+m.String(), modelcheck.SweepPair(cfg, "sender", "receiver", world(1, 1, roleSender, roleReceiver)))
 	}

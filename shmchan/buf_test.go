@@ -87,7 +87,8 @@ func TestBufBadSizes(t *testing.T) {
 		_, err = tx.TryLoan(n)
 		wantIs(t, err, want)
 	}
-	_, err := tx.Loan(nil, 1)
+	var none context.Context
+	_, err := tx.Loan(none, 1)
 	wantIs(t, err, fs.ErrInvalid)
 	for _, n := range []int{10, 100} {
 		b, err := tx.Loan(bg, n)

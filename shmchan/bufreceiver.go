@@ -231,6 +231,13 @@ func (r *BufReceiver) Err() error {
 	return r.err
 }
 
+func (r *BufReceiver) waitable() waitable {
+	if r == nil {
+		return nil
+	}
+	return r.e
+}
+
 // Ready is (*Receiver).Ready.
 func (r *BufReceiver) Ready() <-chan struct{} { return r.e.readyChan(r.e.canProceed) }
 

@@ -257,6 +257,13 @@ func (s *BufSender) put(m *bufMessage, b *Buf) error {
 	return nil
 }
 
+func (s *BufSender) waitable() waitable {
+	if s == nil {
+		return nil
+	}
+	return s.e
+}
+
 // Ready is (*Sender).Ready: a Send could succeed. A Loan may still have to wait.
 func (s *BufSender) Ready() <-chan struct{} { return s.e.readyChan(s.e.canProceed) }
 

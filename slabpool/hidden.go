@@ -60,7 +60,7 @@ func (c *class) look() (v uint32, ok bool) {
 
 // foundNothing ends a look.
 func (c *class) foundNothing(v uint32) {
-	c.words.hidden.CompareAndSwap(v, (v&^hiddenState+hiddenStep)|nothing)
+	c.words.hidden.CompareAndSwap(v, v&^hiddenState+hiddenStep) // nothing
 }
 
 // available tells whether a claim has a chance.

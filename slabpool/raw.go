@@ -113,7 +113,14 @@ func (p *Raw) alloc(n int) (Handle, error) {
 		return Handle{}, p.badSize(n)
 	}
 	for ; k < len(p.classes); k++ {
-		i, w, err := p.claim(&p.classes[k])
+		c := &p.classes[k]
+		for i, ok := c.note.pop(); ok; i, ok = c.note.pop() {
+			r := c.record(c.mem, i)
+			if w := r.state.Load(); isCached(w) && w&p.me != 0 && r.state.CompareAndSwap(w, w&^cached) {
+				return makeHandle(p.tag, k, i, generation(w), n), nil
+			} // else it was taken from us
+		}
+		i, w, err := p.claim(c)
 		if err == nil {
 			return makeHandle(p.tag, k, i, generation(w), n), nil
 		}
@@ -124,18 +131,9 @@ func (p *Raw) alloc(n int) (Handle, error) {
 	return Handle{}, errExhausted
 }
 
-// claim claims a block of a class and returns the word that it had.
+// claim claims a block of a class, of those that are not noted, and returns the
+// word that it had.
 func (p *Raw) claim(c *class) (i uint32, w uint64, err error) {
-	for {
-		i, ok := c.note.pop()
-		if !ok {
-			break
-		}
-		r := c.record(c.mem, i)
-		if w := r.state.Load(); isCached(w) && w&p.me != 0 && r.state.CompareAndSwap(w, w&^cached) {
-			return i, w, nil
-		} // else it was taken from us
-	}
 	for range 2*c.count + 2 { // more turns than a sound peer can cause
 		i, ok := c.pop()
 		if !ok {

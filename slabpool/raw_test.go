@@ -270,7 +270,8 @@ func TestAllocWaits(t *testing.T) {
 	defer cancel()
 	_, err := ps[1].Alloc(ctx, 1)
 	is(t, err, context.DeadlineExceeded)
-	_, err = ps[1].Alloc(nil, 1)
+	var none context.Context
+	_, err = ps[1].Alloc(none, 1)
 	is(t, err, fs.ErrInvalid)
 	got := make(chan error)
 	go func() { _, err := ps[1].Alloc(bg, 1); got <- err }()

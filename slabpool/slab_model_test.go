@@ -277,11 +277,21 @@ func TestModelOwnerDies(t *testing.T) {
 	})
 }
 
+// TestModelFewSwitches goes the other way: all schedules with at most one
+// preemption, from the beginning.
+func TestModelFewSwitches(t *testing.T) {
+	each(func(cfg modelcheck.Config, name string) {
+		cfg.Search, cfg.Preemptions, cfg.MaxExecutions = modelcheck.Bounded, 1, 2_000 // for each step
+		modelcheck.Check(t, "owner dies, few switches, "+name, modelcheck.Sweep(cfg, "victim", deathWorld(1, 0, 1, false)))
+		modelcheck.Check(t, "owner dies, successor, few switches, "+name, modelcheck.Sweep(cfg, "victim", deathWorld(2, 1, 0, true)))
+	})
+}
+
 // TestModelSweeperDies: the victim and then who sweeps after it, at each pair
 // of steps. Another survivor sweeps both.
 func TestModelSweeperDies(t *testing.T) {
 	each(func(cfg modelcheck.Config, name string) {
-		cfg.MaxExecutions = upTo(60, 2_000) // for each pair of steps
+		cfg.MaxExecutions = upTo(30, 2_000) // for each pair of steps
 		modelcheck.Check(t, "owner and sweeper die, "+name, modelcheck.SweepPair(cfg, "victim", "sweeper", func(w *modelcheck.World) {
 			s := newShared(w, 1)
 			victim, sweeper, survivor := s.seat(0, 0), s.seat(1, 0), s.seat(2, 0)

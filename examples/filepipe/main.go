@@ -69,6 +69,9 @@ func run(ctx context.Context, files []string) (err error) {
 	}
 
 	name := fmt.Sprintf("shm-filepipe-%d", os.Getpid())
+	for _, n := range []string{name, name + "-done"} { // after a failure messages may lie there, and the name stays
+		defer shmchan.Remove(n)
+	}
 	tx, err := shmchan.OpenBufSender(name, pool())
 	if err != nil {
 		return err

@@ -20,7 +20,8 @@ func TestFilepipe(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", exe, ".").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	from, to := t.TempDir(), t.TempDir()
+	from, to, names := t.TempDir(), t.TempDir(), t.TempDir()
+	t.Setenv("SHMCHAN_DIR", names)
 	args := []string{"-to", to, "-block", "4096"}
 	want := map[string][]byte{}
 	for i, size := range []int{0, 1, 48, 4095, 4096, 4097, 8192, 1_000_003} {
@@ -51,5 +52,8 @@ func TestFilepipe(t *testing.T) {
 		if out, err := exec.Command(exe, bad...).CombinedOutput(); err == nil {
 			t.Errorf("%v was done:\n%s", bad, out)
 		}
+	}
+	if left, err := os.ReadDir(names); err != nil || len(left) > 0 {
+		t.Errorf("names are left: %v, %v", left, err)
 	}
 }
