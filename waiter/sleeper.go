@@ -28,6 +28,8 @@ type Sleeper struct {
 	quickly uint   // of those, the ones after few messages
 	ctx     watched
 
+	counts *Counts // nil if nobody wants to know
+
 	mode sync.Mutex // guards the wish in the flag
 	gate sync.Mutex // guards ended
 	done bool
@@ -92,6 +94,9 @@ func (s *Sleeper) Wait(ctx context.Context, streaming bool, ready func() bool) e
 	}
 	s.watch(ctx)
 	s.parked = true
+	if s.counts != nil {
+		Bump(&s.counts.slept)
+	}
 	err := s.park(ctx, ready)
 	s.habit(streaming)
 	return err
@@ -184,6 +189,9 @@ func (s *Sleeper) park(ctx context.Context, ready func() bool) error {
 		}
 		if err := ContextError(ctx); err != nil {
 			return err
+		}
+		if s.counts != nil {
+			s.counts.parks.Add(1) // pairs with the load in (*Counts).Read
 		}
 		s.ev.seq.Wait(seq, limit)
 		if ready() {
