@@ -405,15 +405,15 @@ int on_waking(u64 *ctx)
 	// of a timer for instance. So where that is possible, and where there are many
 	// words anyway, the waker's word is looked at too.
 	if (wakes && (timed || type == MANY_WORDS)) {
-		struct wait *b = bpf_task_storage_get(&waits, by, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
-		bool known = b && locate(by, call.arg[0], &b->wakes, now);
+		// The kernel's reserve for storage may be one only, until interrupts are on.
+		struct wait *b = bpf_task_storage_get(&waits, by, 0, first ? 0 : BPF_LOCAL_STORAGE_GET_F_CREATE);
+		struct place once = {}, *there = b ? &b->wakes : &once;
+		bool known = locate(by, call.arg[0], there, now);
 		if (type == MANY_WORDS) {
 			w->told_ok = known;
-			if (known)
-				w->told = b->wakes.word;
+			w->told = there->word;
 		} else if (known) {
-			struct word *mine = w->told_ok ? &w->told : &w->self.word;
-			wakes = same_word(mine, &b->wakes.word);
+			wakes = same_word(w->told_ok ? &w->told : &w->self.word, &there->word);
 		}
 	}
 	u64 kind = OTHER;
