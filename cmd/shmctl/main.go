@@ -58,6 +58,6 @@ with --dir; an absolute path is used as it is.`,
 		},
 	}
 	c.PersistentFlags().StringVar(&dir, "dir", "", "`directory` of bare names, instead of $SHMCHAN_DIR or /dev/shm")
-	c.AddCommand(lsCommand(), statCommand(), topCommand(), tailCommand(), doctorCommand(), rmCommand(), benchCommand())
+	c.AddCommand(lsCommand(), statCommand(), topCommand(), tailCommand(), doctorCommand(), rmCommand(), benchCommand(), traceCommand())
 	return c
 }
