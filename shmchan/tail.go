@@ -3,6 +3,7 @@ package shmchan
 import (
 	"fmt"
 
+	"github.com/shmkit/shm/internal/word"
 	"github.com/shmkit/shm/shmchan/spsc"
 )
 
@@ -35,9 +36,17 @@ func (o *Observer) Tail(old bool) (*Tail, error) {
 			return errReshaped
 		}
 		t.next = v.Tail()
-		if old {
-			t.next -= min(t.next, uint64(v.Cap()))
+		if !old {
+			return nil
 		}
+		head, oldest := v.Head(), t.next-min(t.next, uint64(v.Cap()))
+		switch {
+		case !word.NeedsFence: // what was taken is not given
+			oldest = max(oldest, min(head, t.next))
+		case oldest < head && t.next-oldest == uint64(v.Cap()): // the sender may be at work in its slot
+			oldest++
+		}
+		t.next = oldest
 		return nil
 	})
 	if err != nil {
