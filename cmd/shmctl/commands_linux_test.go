@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/shmkit/shm/region"
 	"github.com/shmkit/shm/shmchan"
@@ -121,6 +122,10 @@ func TestTail(t *testing.T) {
 	if out := ok(t, "tail", "ticks", "--old", "-n", "1", "--hex"); out != "0  00000000  53 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |S...............|\n" {
 		t.Error(out)
 	}
+	if out := ok(t, "tail", "ticks", "--last", "2"); out != "1  {Symbol:[83 0 0 0] Price:1}\n2  {Symbol:[83 0 0 0] Price:2}\n" {
+		t.Error(out)
+	}
+	fails(t, []string{"tail", "ticks", "--last", "2", "--old"}, "neither --old nor --count")
 	if rx.Len() != 3 {
 		t.Error("something was taken")
 	}
@@ -224,6 +229,15 @@ func TestRm(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(dir, "broken"), nil, 0o600))
 	must(t, os.WriteFile(filepath.Join(dir, "broken.lock"), nil, 0o600))
 	ok(t, "rm", filepath.Join(dir, "broken"))
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+	lock := filepath.Join(dir, "lost.lock")
+	must(t, os.WriteFile(lock, nil, 0o600))
+	old := time.Now().Add(-time.Hour)
+	must(t, os.Chtimes(lock, old, old))
+	contains(t, ok(t, "doctor"), lock+" belongs to nothing", "shmctl rm lost")
+	ok(t, "rm", "lost")
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
 		t.Errorf("left: %v", left)
 	}

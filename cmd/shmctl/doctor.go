@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -117,7 +118,11 @@ func (f *findings) leftBehind() {
 	}
 	f.ok("names", "%d of %d in %s are in use", used, len(paths), namesDir())
 	for _, s := range strays {
-		f.add("warn", "stray", s+" belongs to nothing: a process died while it opened or removed a name", "rm "+s)
+		hint := "rm " + s
+		if name, isLock := strings.CutSuffix(s, ".lock"); isLock {
+			hint = "shmctl rm " + shortName(name) + "; or leave it to the next process that opens the name"
+		}
+		f.add("warn", "stray", s+" belongs to nothing: a process died while it opened or removed a name", hint)
 	}
 }
 

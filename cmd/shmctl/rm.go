@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -44,13 +46,22 @@ A stale lock file, which doctor shows, is removed by the name of its region.`,
 	return c
 }
 
+// remove removes a name, or the lock file that it has left behind.
 func remove(name string, force bool) error {
 	if !force {
 		if users := usersOf(name); users != "" {
 			return fmt.Errorf("%s is in use by %s; end it, or use --force", name, users)
 		}
 	}
+	lock := filepath.Join(namesDir(), name) + ".lock"
+	if filepath.IsAbs(name) {
+		lock = name + ".lock"
+	}
+	_, stray := os.Lstat(lock)
 	err := shmchan.Remove(name)
+	if _, left := os.Lstat(lock); errors.Is(err, fs.ErrNotExist) && stray == nil && left != nil {
+		return nil // there was a stray lock file, and it is gone
+	}
 	if errors.Is(err, fs.ErrNotExist) && !strings.HasPrefix(name, "/") {
 		return explain(name, err)
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -33,7 +34,7 @@ read.
 It ends when the channel is removed, or when its sender has closed and all was
 shown.`,
 		Example: `  shmctl tail ticks
-  shmctl tail ticks --old -n 10
+  shmctl tail ticks --last 10
   shmctl tail ticks --json | jq .value.Price`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeNames,
@@ -44,13 +45,20 @@ shown.`,
 			if t.every <= 0 {
 				return fmt.Errorf("--interval %v: want more than 0", t.every)
 			}
+			if t.last < 0 || t.last > 0 && (t.limit > 0 || t.old) {
+				return fmt.Errorf("--last %d: want 1 or more, and neither --old nor --count beside it", t.last)
+			}
 			v, err := openChannel(args[0])
 			if err != nil {
 				return err
 			}
 			defer v.close()
 			t.ch, t.out = v.ch, bufio.NewWriter(c.OutOrStdout())
-			err = t.run(c.Context())
+			if t.last > 0 {
+				err = t.newest()
+			} else {
+				err = t.run(c.Context())
+			}
 			if ferr := t.out.Flush(); err == nil {
 				err = ferr
 			}
@@ -61,6 +69,7 @@ shown.`,
 	f.BoolVar(&t.hex, "hex", false, "print the bytes in hexadecimal")
 	f.BoolVar(&t.json, "json", false, "print an object a line: position, skipped, value")
 	f.BoolVar(&t.old, "old", false, "begin with the oldest message that still lies in the channel")
+	f.IntVar(&t.last, "last", 0, "show as many of the messages that were sent last as can be read, and end")
 	f.IntVarP(&t.limit, "count", "n", 0, "stop after this many messages; 0: never")
 	f.DurationVar(&t.every, "interval", time.Millisecond, "how often to look while nothing passes")
 	return c
@@ -69,7 +78,7 @@ shown.`,
 // A tailer is one tail.
 type tailer struct {
 	hex, json, old bool
-	limit          int
+	limit, last    int
 	every          time.Duration
 
 	ch  *shmchan.Observer
@@ -114,6 +123,36 @@ func (t *tailer) run(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
+	}
+	return nil
+}
+
+// newest shows the messages that were sent last.
+func (t *tailer) newest() error {
+	tail, err := t.ch.Tail(true)
+	if err != nil {
+		return err
+	}
+	var found []shmchan.Sample
+	for looks := t.ch.Info().Cap; looks > 0; looks-- { // a sender at work is not followed
+		m, ok, err := tail.Next()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		m.Bytes = bytes.Clone(m.Bytes)
+		found = append(found, m)
+		if len(found) > t.last {
+			found = found[1:]
+		}
+	}
+	if len(found) > 0 {
+		found[0].Skipped = 0 // what came before was not asked for
+	}
+	for _, m := range found {
+		t.print(m)
 	}
 	return nil
 }

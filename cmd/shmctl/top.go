@@ -174,7 +174,7 @@ func (t *top) draw() {
 	if t.paused {
 		state = "paused"
 	}
-	t.put(0, heading, fmt.Sprintf("shmctl top  %s  by %s  %d names  %s/s in, %s/s out  %s", state, columns[b.sort].name, len(b.list), count(sent), count(received), namesDir()))
+	t.put(0, heading, fmt.Sprintf("shmctl top  %s  by %s  names: %d  %s/s in, %s/s out  %s", state, columns[b.sort].name, len(b.list), count(sent), count(received), namesDir()))
 	table := max(height-3, 0) // lines for rows
 	at := t.index()
 	if t.details && len(b.list) > 0 {

@@ -81,7 +81,7 @@ func TestTop(t *testing.T) {
 	send(t, full, 4)
 	term := inTerminal(t, "top", "--interval", "50ms")
 	pid := fmt.Sprint(os.Getpid())
-	text := term.shows("shmctl top", "NAME", "alpha", "50%", "beta", "█████████ 100%", "SENT/s", "HISTORY", pid, "q quit  s sort  r reverse", "2 names")
+	text := term.shows("shmctl top", "NAME", "alpha", "50%", "beta", "█████████ 100%", "SENT/s", "HISTORY", pid, "q quit  s sort  r reverse", "names: 2")
 	for _, line := range strings.Split(text, "\n") {
 		if n := utf8.RuneCountInString(line); n > 80 {
 			t.Errorf("%d characters: %q", n, line)
@@ -143,7 +143,7 @@ func TestTop(t *testing.T) {
 	must(t, full.Detach())
 	term.shows("detached")
 	must(t, shmchan.Remove("beta"))
-	term.shows("1 names")
+	term.shows("names: 1")
 	h := holder(t, "gamma")
 	term.shows("gamma", fmt.Sprint(h.Process.Pid))
 	h.Process.Kill()
