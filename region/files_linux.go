@@ -162,7 +162,7 @@ func makeFile(path string, mode uint32) (fd int, temp string, err error) {
 		if err == nil {
 			unix.Close(fd)
 		}
-		temp = dir + "/" + tempPrefix + rand.Text()
+		temp = dir + "/.shm-" + rand.Text()
 		fd, err = openat(temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, mode)
 	}
 	if err != nil {

@@ -15,6 +15,10 @@ import (
 // stray. Opening takes less, unless the process was stopped in the middle.
 const strayAge = 10 * time.Second
 
+// tempPrefix begins the name of a file that has no name of its own yet, where
+// there is no O_TMPFILE; see makeFile.
+const tempPrefix = ".shm-"
+
 // lockSize is the size of a lock file that belongs to a region.
 const lockSize = 16
 

@@ -10,7 +10,6 @@ import (
 
 const (
 	lockSuffix = ".lock"
-	tempPrefix = ".shm-" // of a file that has no name yet, where there is no O_TMPFILE
 	defaultDir = "/dev/shm"
 	dirEnv     = "SHMCHAN_DIR"
 	maxName    = 255 - len(lockSuffix)
