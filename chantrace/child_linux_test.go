@@ -39,13 +39,6 @@ func TestMain(m *testing.M) {
 	}
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // die is must of a child.
 func die(err error) {
 	if err != nil {
@@ -81,7 +74,7 @@ func start(t testing.TB, name string, files []*os.File, args ...string) (*exec.C
 	return cmd, in, bufio.NewScanner(out)
 }
 
-// echo sends back what it receives.
+// echo sends back what it receives, after as many nanoseconds.
 func echo(from, to string) {
 	rx, err := shmchan.OpenReceiver[int64](from, shmchan.WithWait(waiter.Park))
 	die(err)
@@ -91,6 +84,9 @@ func echo(from, to string) {
 	fmt.Println("open")
 	for v, err := range rx.All(ctx) {
 		die(err)
+		if v > 0 {
+			time.Sleep(time.Duration(v))
+		}
 		die(tx.Send(ctx, v))
 	}
 	die(tx.Close())
@@ -147,8 +143,8 @@ func timeout(ns int64) unsafe.Pointer {
 
 func waitv(mem []byte, limit int64) unix.Errno {
 	type entry struct {
-		val, addr uint64
-		flags, _  uint32
+		_, addr  uint64 // the first is the value, 0
+		flags, _ uint32
 	}
 	const size32 = 2
 	v := [2]entry{}

@@ -102,7 +102,6 @@ const (
 	observerProgOnWaking  = "on_waking"
 	observerVarLost       = "lost"
 	observerVarPageShift  = "page_shift"
-	observerVarTrustNs    = "trust_ns"
 )
 
 // loadObserver returns the embedded CollectionSpec for observer.
@@ -166,7 +165,6 @@ type observerMapSpecs struct {
 type observerVariableSpecs struct {
 	Lost      *ebpf.VariableSpec `ebpf:"lost"`
 	PageShift *ebpf.VariableSpec `ebpf:"page_shift"`
-	TrustNs   *ebpf.VariableSpec `ebpf:"trust_ns"`
 }
 
 // observerObjects contains all objects after they have been loaded into the kernel.
@@ -206,7 +204,6 @@ func (m *observerMaps) Close() error {
 type observerVariables struct {
 	Lost      *ebpf.Variable `ebpf:"lost"`
 	PageShift *ebpf.Variable `ebpf:"page_shift"`
-	TrustNs   *ebpf.Variable `ebpf:"trust_ns"`
 }
 
 // observerPrograms contains all programs after they have been loaded into the kernel.

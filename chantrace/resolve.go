@@ -68,12 +68,14 @@ func (r *Resolver) Resolve(words []WordStats) {
 		id := file{w.Device, w.Inode}
 		f, ok := r.known[id]
 		if !ok && !scanned {
-			r.scan()
+			for _, d := range r.dirs() {
+				r.scan(d, "")
+			}
 			scanned = true
 			f, ok = r.known[id]
 		}
 		if !ok {
-			f, ok = search(w)
+			f, ok = r.search(w)
 		}
 		if ok {
 			r.known[id] = f
@@ -93,23 +95,49 @@ func (r *Resolver) dirs() []string {
 	return []string{"/dev/shm"}
 }
 
-// scan learns the files in the directories.
-func (r *Resolver) scan() {
-	for _, d := range r.dirs() {
-		names, err := os.ReadDir(d)
-		if err != nil {
-			continue // nothing to be found there
+// scan learns the files in a directory. Their channels are called by their name
+// in it, after prefix.
+func (r *Resolver) scan(dir, prefix string) {
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		return // nothing to be found there
+	}
+	for _, n := range names {
+		if !n.Type().IsRegular() || strings.HasSuffix(n.Name(), ".lock") {
+			continue
 		}
-		for _, n := range names {
-			if n.Type().IsRegular() && !strings.HasSuffix(n.Name(), ".lock") {
-				path := filepath.Join(d, n.Name())
-				if id, f, err := look(path, path); err == nil {
-					f.channel = nameIf(f.layout, printable(n.Name()))
-					r.known[id] = f
-				}
-			}
+		path := filepath.Join(dir, n.Name())
+		if id, f, err := look(path, path); err == nil {
+			f.channel = nameIf(f.layout, prefix+printable(n.Name()))
+			r.known[id] = f
 		}
 	}
+}
+
+// search finds the file of a word through the processes that used it.
+func (r *Resolver) search(w *WordStats) (found, bool) {
+	for _, pid := range [...]int{w.Waiter.PID, w.Waker.PID} {
+		f, ok := mappedBy(pid, w)
+		if !ok {
+			continue
+		}
+		anonymous := strings.HasPrefix(f.path, "/memfd:")
+		if strings.HasSuffix(f.path, " (deleted)") && !anonymous {
+			// A file that got its name after it was made, as channels do, looks so in
+			// the process that made it.
+			dir := filepath.Dir(f.path)
+			r.scan(dir, dir+"/")
+			if named, ok := r.known[file{w.Device, w.Inode}]; ok {
+				return named, true
+			}
+		}
+		f.channel = nameIf(f.layout, f.path)
+		if anonymous && f.layout != nil {
+			f.channel = "anonymous " + hex.EncodeToString(f.layout.ID[:4])
+		}
+		return f, true
+	}
+	return found{}, false
 }
 
 // nameIf returns name for a region.
@@ -118,14 +146,6 @@ func nameIf(l *region.Layout, name string) string {
 		return ""
 	}
 	return name
-}
-
-// anonymous is what a region without a name is called.
-func anonymous(l *region.Layout) string {
-	if l == nil {
-		return ""
-	}
-	return "anonymous " + hex.EncodeToString(l.ID[:4])
 }
 
 // place tells what lies at an offset.

@@ -43,30 +43,20 @@ func lookAt(open, path string, flags int) (file, found, error) {
 	return file{uint64(st.Dev), st.Ino}, what, nil
 }
 
-// search finds the file of a word through the processes that used it.
-func search(w *WordStats) (found, bool) {
-	for _, pid := range [...]int{w.Waiter.PID, w.Waker.PID} {
-		if pid == 0 {
-			continue
-		}
-		dir := "/proc/" + strconv.Itoa(pid)
-		m, ok := mapping(dir, w)
-		if !ok {
-			continue
-		}
-		f, ok := open(dir, m, w)
-		if !ok {
-			f = found{path: m.path} // seen, but not to be read
-		}
-		if strings.HasPrefix(m.path, "/memfd:") {
-			f.channel = anonymous(f.layout)
-		} else {
-			f.channel = nameIf(f.layout, m.path)
-		}
-		f.path = m.path
+// mappedBy looks for the file of a word among what a process has mapped.
+func mappedBy(pid int, w *WordStats) (found, bool) {
+	if pid == 0 {
+		return found{}, false
+	}
+	dir := "/proc/" + strconv.Itoa(pid)
+	m, ok := mapping(dir, w)
+	if !ok {
+		return found{}, false
+	}
+	if f, ok := open(dir, m, w); ok {
 		return f, true
 	}
-	return found{}, false
+	return found{path: m.path}, true // seen, but not to be read
 }
 
 // A mapped is one line of /proc/PID/maps.

@@ -15,8 +15,8 @@ import (
 const (
 	svgWidth   = 1040
 	svgHead    = 64  // title and legend
-	svgRow     = 236 // one word
-	svgPlotTop = 52  // from the top of the row
+	svgRow     = 240 // one word
+	svgPlotTop = 58  // from the top of the row
 	svgPlotH   = 120
 	svgPlotW   = 420
 	svgLeft    = 72  // of the first plot

@@ -67,6 +67,11 @@ func Attach(ctx context.Context, o Options) (*Tracer, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		for _, p := range progs[2:] {
+			p.Close() // its link keeps it
+		}
+	}()
 	for _, p := range progs {
 		l, err := link.AttachTracing(link.TracingOptions{Program: p})
 		if err != nil {
@@ -75,9 +80,6 @@ func Attach(ctx context.Context, o Options) (*Tracer, error) {
 		}
 		t.links = append(t.links, l)
 	}
-	for _, p := range progs[2:] {
-		p.Close() // its link keeps it
-	}
 	stop := context.AfterFunc(ctx, t.detach)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -85,8 +87,9 @@ func Attach(ctx context.Context, o Options) (*Tracer, error) {
 	return t, nil
 }
 
-// load loads the programs and returns them in the order to attach: the waking
-// side last, since it makes the waits that the others count.
+// load loads the programs and returns them in the order to attach: on_waking
+// makes the waits that on_switch looks for, so it comes after. The first two are
+// in t.parts as well; the rest is the caller's.
 func (t *Tracer) load(o Options) ([]*ebpf.Program, error) {
 	spec, err := loadObserver()
 	if err != nil {

@@ -56,7 +56,7 @@ func TestWokenWaitsAreCounted(t *testing.T) {
 func TestTimeLimits(t *testing.T) {
 	tr := attach(t, Options{})
 	b := newBed(t)
-	const n, limit = 10, 5 * time.Millisecond
+	const n, limit = 10, 40 * time.Millisecond
 	for range n {
 		b.say("wait 1 0 %d", limit)
 		b.want(unix.ETIMEDOUT)
@@ -131,7 +131,7 @@ func TestManyWords(t *testing.T) {
 	if w := b.stats(tr, 0); w.Waits() != 0 {
 		t.Errorf("the word that was not woken: %s", w.ends())
 	}
-	b.say("waitv %d", time.Millisecond)
+	b.say("waitv %d", 50*time.Millisecond)
 	b.want(unix.ETIMEDOUT)
 	if l, err := tr.Lost(); err != nil || l.Many <= before.Many {
 		t.Errorf("lost %+v, %v; want one more in Many than %d", l, err, before.Many)
@@ -147,8 +147,17 @@ func TestSystemCalls(t *testing.T) {
 		b.wake(0)
 	}
 	b.sleepAndWake(0)
-	if w := b.stats(tr, 0); w.Refused != 4 || w.Wakes != 5 || w.Wasted != 4 || w.Woken != 1 {
-		t.Errorf("%d refused, %d wakes, %d wasted, %d woken; want 4, 5, 4, 1", w.Refused, w.Wakes, w.Wasted, w.Woken)
+	w := b.stats(tr, 0)
+	l, err := tr.Lost()
+	must(t, err)
+	off := l.Memory + l.Contended // of the whole machine
+	for _, c := range []struct {
+		what      string
+		got, want uint64
+	}{{"refused", w.Refused, 4}, {"wakes", w.Wakes, 5}, {"wasted", w.Wasted, 4}, {"woken", w.Woken, 1}} {
+		if c.got > c.want || c.got+off < c.want {
+			t.Errorf("%d %s, want %d; lost %+v", c.got, c.what, c.want, l)
+		}
 	}
 }
 
@@ -258,43 +267,58 @@ func TestTwoCapabilitiesAreEnough(t *testing.T) {
 	}
 }
 
-// pingPong exchanges n messages with another process over two channels.
-func pingPong(t testing.TB, n int) (ping, pong string, child int) {
+// A pair is two channels to a process that sends everything back.
+type pair struct {
+	ping, pong string // paths
+	pid        int    // of the other process
+	tx         *shmchan.Sender[int64]
+	rx         *shmchan.Receiver[int64]
+}
+
+func newPair(t testing.TB) *pair {
 	t.Helper()
 	dir := t.TempDir()
-	ping, pong = filepath.Join(dir, "ping"), filepath.Join(dir, "pong")
-	cmd, _, out := start(t, "echo", nil, ping, pong)
-	tx, err := shmchan.OpenSender[int64](ping, shmchan.WithWait(waiter.Park))
+	p := &pair{ping: filepath.Join(dir, "ping"), pong: filepath.Join(dir, "pong")}
+	cmd, _, out := start(t, "echo", nil, p.ping, p.pong)
+	p.pid = cmd.Process.Pid
+	var err error
+	p.tx, err = shmchan.OpenSender[int64](p.ping, shmchan.WithWait(waiter.Park))
 	must(t, err)
-	rx, err := shmchan.OpenReceiver[int64](pong, shmchan.WithWait(waiter.Park))
+	p.rx, err = shmchan.OpenReceiver[int64](p.pong, shmchan.WithWait(waiter.Park))
 	must(t, err)
-	t.Cleanup(func() { tx.Close(); rx.Close() })
+	t.Cleanup(func() { p.tx.Close(); p.rx.Close() })
 	if !out.Scan() {
 		t.Fatal("the child ended")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	for i := range int64(n) {
-		must(t, tx.Send(ctx, i))
-		v, err := rx.Recv(ctx)
-		must(t, err)
-		if v != i {
-			t.Fatalf("got %d, want %d", v, i)
-		}
+	return p
+}
+
+// round sends one message there and back; the other side waits so long.
+func (p *pair) round(t testing.TB, ctx context.Context, delay time.Duration) {
+	must(t, p.tx.Send(ctx, int64(delay)))
+	v, err := p.rx.Recv(ctx)
+	must(t, err)
+	if v != int64(delay) {
+		t.Fatalf("got %d, want %d", v, delay)
 	}
-	return ping, pong, cmd.Process.Pid
 }
 
 func TestChannelsAreNamed(t *testing.T) {
 	tr := attach(t, Options{})
-	const n = 300
-	ping, pong, child := pingPong(t, n)
+	pair := newPair(t)
+	const n = 30
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for range n { // long enough for the one and the other to fall asleep
+		time.Sleep(time.Millisecond)
+		pair.round(t, ctx, time.Millisecond)
+	}
 	words, err := tr.Snapshot()
 	must(t, err)
 	lost, err := tr.Lost()
 	must(t, err)
 
-	in := Resolver{Dirs: []string{filepath.Dir(ping)}}
+	in := Resolver{Dirs: []string{filepath.Dir(pair.ping)}}
 	in.Resolve(words)
 	var elsewhere Resolver // finds them through the processes
 	elsewhere.Dirs = []string{}
@@ -304,7 +328,7 @@ func TestChannelsAreNamed(t *testing.T) {
 	for _, c := range []struct {
 		path   string
 		sleeps int
-	}{{ping, child}, {pong, os.Getpid()}} {
+	}{{pair.ping, pair.pid}, {pair.pong, os.Getpid()}} {
 		var st unix.Stat_t
 		must(t, unix.Stat(c.path, &st))
 		head, err := os.ReadFile(c.path)
@@ -324,9 +348,9 @@ func TestChannelsAreNamed(t *testing.T) {
 				continue
 			}
 			found = true
-			// Now and then the answer is there before the receiver sleeps.
-			if w.Woken < n/10 || w.Woken > 2*n {
-				t.Errorf("%s: %d woken, want about %d; lost %+v", c.path, w.Woken, n, lost)
+			// On a busy machine the message may be there before its receiver sleeps.
+			if w.Woken < 1 || w.Woken > 2*n {
+				t.Errorf("%s: %d woken, want about %d, 1 at least; lost %+v", c.path, w.Woken, n, lost)
 			}
 			if w.Waiter.PID != c.sleeps {
 				t.Errorf("%s: %v slept, want %d", c.path, w.Waiter, c.sleeps)
@@ -364,7 +388,8 @@ func TestAnonymousChannel(t *testing.T) {
 		got <- err
 	}()
 	var r Resolver
-	for {
+	for nap := time.Millisecond; ; nap = min(2*nap, 100*time.Millisecond) { // a slow machine needs longer to fall asleep
+		time.Sleep(nap)
 		must(t, tx.Send(ctx, 1))
 		must(t, <-got)
 		words, err := tr.Snapshot()
@@ -382,6 +407,5 @@ func TestAnonymousChannel(t *testing.T) {
 			_, err := rx.Recv(ctx)
 			got <- err
 		}()
-		time.Sleep(time.Millisecond)
 	}
 }

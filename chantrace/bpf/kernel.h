@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0 */
 /*
  * What the observer uses of the kernel, by hand: the types with just the
  * fields that are read (their offsets are relocated when the program is

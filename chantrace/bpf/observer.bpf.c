@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/* SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0 */
 /*
  * The observer: who sleeps on which shared futex word, how long, who wakes it,
  * and how long it then takes until it runs. Nothing runs in the observed
@@ -37,7 +37,10 @@
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
-enum { BUCKETS = 80 }; // two for each power of two, so up to 2^40 ns
+enum {
+	BUCKETS = 80,        // two for each power of two, so up to 2^40 ns
+	TRUST_NS = 10000000, // how long a place is believed
+};
 
 /* The identity of a word: a place in a file. */
 struct word {
@@ -114,7 +117,6 @@ struct {
 struct losses lost;
 
 const volatile u32 page_shift = 12;
-const volatile u64 trust_ns = 10000000; // how long a place is believed
 
 static const struct stats no_stats;
 
@@ -164,7 +166,7 @@ static long in_vma(struct task_struct *t, struct vm_area_struct *vma, struct ask
  * a CPU can ask only once until then. */
 static always_inline bool locate(struct task_struct *t, u64 addr, struct place *p, u64 now)
 {
-	if (p->asked && p->addr == addr && now - p->asked < trust_ns)
+	if (p->asked && p->addr == addr && now - p->asked < TRUST_NS)
 		return true;
 
 	struct asked a = { .addr = addr };
