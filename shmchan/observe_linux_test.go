@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -248,7 +249,7 @@ func TestTailBesideTraffic(t *testing.T) {
 	}
 	must(t, result(t, sent))
 	skipped += int(tail.Skipped())
-	if seen+skipped != count || seen == 0 {
+	if seen+skipped != count || seen == 0 && runtime.GOARCH == "amd64" { // elsewhere all may be taken before it is seen
 		t.Errorf("%d seen and %d skipped of %d", seen, skipped, count)
 	}
 	t.Logf("%d of %d seen", seen, count)
