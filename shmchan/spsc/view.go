@@ -43,14 +43,6 @@ func (v *View) Tail() uint64 { return (v.least(tailStamp(&v.ring)) + v.ring.lap)
 // Head returns the position of the next message to be taken, likewise.
 func (v *View) Head() uint64 { return v.least(headStamp) >> 1 }
 
-// Len returns how many messages are in the ring: exact while neither end is at
-// work, otherwise less than what it was at some instant of the call by at most
-// what was taken meanwhile.
-func (v *View) Len() int {
-	tail := v.Tail()
-	return int(min(max(int64((tail-v.Head())<<1)>>1, 0), int64(v.Cap())))
-}
-
 // Check tells whether the sequences are those of a ring, by a look at each.
 // Errors wrap ErrCorrupt.
 func (v *View) Check() error {
