@@ -91,6 +91,9 @@ func (r *row) over() bool { return r.v.reg == nil || r.err != nil || r.last.Reti
 // look looks at one channel.
 func (r *row) look() {
 	if r.v.ch == nil {
+		if r.v.reg != nil {
+			r.last.Retired, r.err = r.v.reg.Retired()
+		}
 		return
 	}
 	s, err := r.v.ch.Stats()
