@@ -92,8 +92,8 @@ func (o *Observer) Stale() bool {
 // memory, and must not keep the pointers. at returns the section of a kind, as
 // (*Region).Section does; its memory cannot be written, and a try ends f.
 //
-// It does not block, except for Close. Errors: fs.ErrClosed after Close,
-// ErrCorrupt if the file was cut off, and what f was reading with it.
+// It does not block; a Close waits for it. Errors: fs.ErrClosed after Close;
+// ErrCorrupt if f ended early because the file was cut off.
 func (o *Observer) Read(f func(at func(Kind) (mem unsafe.Pointer, size uint64, version uint16, ok bool))) error {
 	return o.read(func(base unsafe.Pointer) {
 		f(func(k Kind) (unsafe.Pointer, uint64, uint16, bool) {
@@ -122,8 +122,7 @@ func (o *Observer) Endpoint(role int) (e Endpoint, err error) {
 		return Endpoint{}, nil
 	}
 	for range 8 { // more turns than a sound holder can cause
-		var again uint64
-		if e, err = o.record(role, nil); err != nil {
+		if e, err = o.record(role); err != nil {
 			return e, err
 		}
 		e.Life, e.Sure = o.life(role, e)
@@ -132,7 +131,8 @@ func (o *Observer) Endpoint(role int) (e Endpoint, err error) {
 		}
 		// A holder stores its last word before it lets the lock go, so the lock
 		// tells of the word that was read before only if that is still there.
-		if _, err = o.record(role, &again); err != nil || again == e.pack() {
+		again, err := o.record(role)
+		if err != nil || again.pack() == e.pack() {
 			return e, err
 		}
 	}
@@ -140,17 +140,13 @@ func (o *Observer) Endpoint(role int) (e Endpoint, err error) {
 }
 
 // record reads the record of a role.
-func (o *Observer) record(role int, word *uint64) (e Endpoint, err error) {
+func (o *Observer) record(role int) (e Endpoint, err error) {
 	table, _ := o.layout.section(KindEndpoints)
 	err = o.read(func(base unsafe.Pointer) {
 		ep := (*endpoint)(unsafe.Add(base, table.Offset+uint64(role)*endpointSize))
-		w := ep.word.Load() // pairs with the swaps in claim, leave and probe
-		e.State = unpack(w)
+		e.State = unpack(ep.word.Load()) // pairs with the swaps in claim, leave and probe
 		e.PID = int(ep.pid.Load())
 		e.Start = ep.start.Load()
-		if word != nil {
-			*word = e.pack()
-		}
 	})
 	return e, err
 }
