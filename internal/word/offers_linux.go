@@ -21,7 +21,7 @@ func Offers() (o Offer) {
 	var w uint32
 	ts := syscall.NsecToTimespec(int64(tryLimit))
 	_, _, e := syscall.Syscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(&w)), tryWait, 0, uintptr(unsafe.Pointer(&ts)), 0, 0)
-	o.Futex = e == syscall.ETIMEDOUT
+	o.Futex = e == syscall.ETIMEDOUT || e == syscall.EINTR
 	_, _, e = syscall.Syscall6(unix.SYS_FUTEX_WAITV, 0, 0, 0, 0, 0, 0)
 	o.FutexWaitv = e == syscall.EINVAL // no waiters were given; refused is ENOSYS or EPERM
 	mask, _, e := syscall.Syscall(unix.SYS_MEMBARRIER, 0, 0, 0)
