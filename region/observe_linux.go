@@ -13,7 +13,8 @@ import (
 
 // Observe looks at the region of a name without being able to change it: it
 // needs no more than permission to read the file, whoever owns it. The file
-// and the header are checked as Open does, apart from owner and mode.
+// and the header are checked as Open does, apart from owner and mode, and from
+// required sections of an unknown kind, which are shown.
 //
 // Whether an endpoint lives is asked of the lock file where this user may read
 // it (the owner and root may); opening and closing that makes the endpoints
@@ -80,7 +81,12 @@ func (o *Observer) attach() error {
 	if err := checkLocal(o.name, int64(sfs.Type)); err != nil {
 		return err
 	}
-	l, err := readHeader(o.data, uint64(st.Size))
+	b, err := headerBytes(o.data)
+	if err != nil {
+		return fmt.Errorf("region: %s: %w", o.name, err)
+	}
+	// What an attacher must understand, an observer need not.
+	l, err := validate(b, uint64(st.Size), func(Kind) bool { return true })
 	if err != nil {
 		return fmt.Errorf("region: %s: %w", o.name, err)
 	}

@@ -285,6 +285,13 @@ func TestObserveRefused(t *testing.T) {
 	wantErr(t, o.LockError(), ErrCorrupt, "nobody can tell who uses it")
 	wantSeen(t, o, left, Attached, Alive, false)
 	editHeader(t, at("a"), func(h *header) { h.boot[0]++ })
+	editHeader(t, at("a"), func(h *header) { h.table[3].flags = flagRequired }) // of kind 1000
+	if _, err := Open(at("a"), left, config()); !errors.Is(err, ErrMismatch) {
+		t.Error(err)
+	}
+	if s := observe(t, at("a")).Layout().Sections[3]; s.Kind != 1000 || !s.Required {
+		t.Errorf("%+v", s)
+	}
 	if !observe(t, at("a")).Stale() {
 		t.Error("not stale")
 	}
