@@ -29,6 +29,11 @@
 // that the next one uses. A process that forks without exec keeps the locks
 // of its parent alive; os/exec does not.
 //
+// # From outside
+//
+// [Observe] looks at a named region with permission to read and no more: it
+// can change nothing, holds no lock, and tells who lives. [List] finds names.
+//
 // # What it does not do
 //
 // It puts nothing into the sections, wakes nobody, and knows nothing of

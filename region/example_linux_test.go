@@ -32,3 +32,31 @@ func ExampleOpen() {
 	// created
 	// attached free
 }
+
+// An observer sees who holds which role, and can change nothing.
+func ExampleObserve() {
+	r, err := region.Open("example-observed", sender, region.Config{
+		Roles:    roles,
+		Sections: []region.Section{{Kind: region.KindLane, Size: 4096}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer r.Unmap()
+	defer r.Close(func() bool { return true })
+
+	o, err := region.Observe("example-observed")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer o.Close()
+	for _, role := range []int{sender, receiver} {
+		e, err := o.Endpoint(role)
+		fmt.Println(e.Phase, e.Life, err)
+	}
+	// Output:
+	// attached alive <nil>
+	// free unknown <nil>
+}

@@ -123,7 +123,7 @@ const (
 	KindEvents    Kind = 2 // event counts for parking and waking
 	KindLane      Kind = 3 // a ring of messages
 	KindSchema    Kind = 4 // describes the messages, for tools
-	KindCounters  Kind = 5 // reserved
+	KindCounters  Kind = 5 // what each role has done, for tools; nothing rests on it
 	KindPool      Kind = 6 // blocks for messages of any size
 	KindDoorbell  Kind = 7 // reserved
 )

@@ -137,6 +137,15 @@ func (c *Config) create(fd int, l *Layout) (mem []byte, err error) {
 
 // readHeader copies the header of an existing file and checks it.
 func readHeader(fd int, size uint64) (*Layout, error) {
+	b, err := headerBytes(fd)
+	if err != nil {
+		return nil, err
+	}
+	return Validate(b, size)
+}
+
+// headerBytes copies the header of a file, less of it if that is all.
+func headerBytes(fd int) ([]byte, error) {
 	buf := make([]byte, headerSize)
 	n := 0
 	for n < len(buf) {
@@ -152,7 +161,7 @@ func readHeader(fd int, size uint64) (*Layout, error) {
 		}
 		n += k
 	}
-	return Validate(buf[:n], size)
+	return buf[:n], nil
 }
 
 // again makes a second mapping and description of the same region.

@@ -24,16 +24,22 @@ var bootID = sync.OnceValue(func() (id [16]byte) {
 // startTime is when this process started, in clock ticks since boot; 0 if
 // that cannot be read.
 var startTime = sync.OnceValue(func() uint64 {
-	text, err := os.ReadFile("/proc/self/stat")
+	n, _ := startOf("self")
+	return n
+})
+
+// startOf is when a process started, in clock ticks since boot. who is its
+// entry in /proc.
+func startOf(who string) (uint64, error) {
+	text, err := os.ReadFile("/proc/" + who + "/stat")
 	if err != nil {
-		return 0
+		return 0, err
 	}
 	// The second field is the program's name in parentheses; field 22, the
 	// start time, is the 20th behind it.
 	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
 	if len(fields) < 20 {
-		return 0
+		return 0, nil
 	}
-	n, _ := strconv.ParseUint(string(fields[19]), 10, 64)
-	return n
-})
+	return strconv.ParseUint(string(fields[19]), 10, 64)
+}

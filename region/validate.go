@@ -16,6 +16,11 @@ import (
 // b must be private: what was checked in shared memory may be different when
 // it is used.
 func Validate(b []byte, fileSize uint64) (*Layout, error) {
+	return validate(b, fileSize, Kind.known)
+}
+
+// validate is Validate where known says which sections may be required.
+func validate(b []byte, fileSize uint64, known func(Kind) bool) (*Layout, error) {
 	bad := func(format string, args ...any) (*Layout, error) {
 		return nil, fmt.Errorf("region: header: "+format+": %w", append(args, ErrCorrupt)...)
 	}
@@ -75,7 +80,7 @@ func Validate(b []byte, fileSize uint64) (*Layout, error) {
 			return bad("section %d (%v): offset %d lies before the end %d of what comes before it", i, s.Kind, s.Offset, end)
 		case s.Size == 0 || s.Offset > h.size || s.Size > h.size-s.Offset:
 			return bad("section %d (%v): %d bytes at offset %d, the region has %d", i, s.Kind, s.Size, s.Offset, h.size)
-		case s.Required && !s.Kind.known():
+		case s.Required && !known(s.Kind):
 			return nil, fmt.Errorf("region: header: requires a section of kind %d, unknown to this version; use a newer one: %w",
 				e.kind, ErrMismatch)
 		}

@@ -50,6 +50,12 @@
 // access outside. It can of course stop sending, or make calls return for no
 // reason. A T with a bool may hold a byte that is neither 0 nor 1.
 //
+// # From outside
+//
+// Observe looks at a named channel: how full it is, who is at its ends, what
+// they have waited for, what passes. It can change nothing and delays nobody.
+// The tool shmctl is made of it.
+//
 // # What it does not do
 //
 // One sender, one receiver: no fan-in or fan-out in one channel. No network, no

@@ -40,6 +40,7 @@ type end struct {
 	reg   *region.Region
 	role  int
 	sleep *waiter.Sleeper
+	count *counters
 	await bool // WithAwaitSuccessor
 
 	seen region.State // of the peer, when a call last looked
@@ -76,6 +77,9 @@ func (e *end) init(r *region.Region, role int, p *plan) {
 	}
 	e.sleep = waiter.NewSleeper(event(r, role), p.wait)
 	e.wake = waiter.NewWaker(event(r, e.peer()))
+	e.count = countersOf(r, role)
+	e.sleep.CountIn(&e.count.waiting)
+	e.wake.CountIn(&e.count.waiting)
 	e.idle = sync.NewCond(&e.mu)
 	e.stop = make(chan struct{})
 	st := r.Probe(e.peer())

@@ -86,6 +86,7 @@ func (p *plan) config() region.Config {
 			{Kind: region.KindEvents, Version: eventsVersion, Required: true, Size: roles * waiter.Size, Align: waiter.Size},
 			{Kind: region.KindSchema, Version: schemaVersion, Required: true, Size: uint64(schemaHead + len(p.code))},
 			p.geo.Section(),
+			countersSection(),
 		},
 		Init: p.init,
 	}

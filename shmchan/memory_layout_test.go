@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"unsafe"
@@ -55,8 +56,11 @@ func TestMemoryLayoutDocument(t *testing.T) {
 	if got, want := strings.Join(at[:3], ", "), "endpoints v1 required true at 4096, events v1 required true at 4352, schema v1 required true at 4608"; got != want {
 		t.Errorf("sections: %s; want %s", got, want)
 	}
-	if !strings.HasPrefix(at[3], "lane v1 required true") || len(at) != 4 {
+	if !strings.HasPrefix(at[3], "lane v1 required true") || !strings.HasPrefix(at[4], "counters v1 required false") || len(at) != 5 {
 		t.Errorf("sections: %s", at[3:])
+	}
+	if err := tables["Counters record"].Struct(reflect.TypeFor[counters]()); err != nil {
+		t.Error(err)
 	}
 	if roleSender != 0 || roleReceiver != 1 || roles != 2 || schema.MaxEncoded != 16<<10 {
 		t.Error("a number that docs/memory-layout.md states has changed")

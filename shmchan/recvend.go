@@ -76,6 +76,7 @@ func (e *recvEnd) slot(ctx context.Context) (unsafe.Pointer, error) {
 	if s := e.ring.Slot(); s != nil {
 		return s, nil
 	}
+	e.count.waiting.Waited()
 	streaming := e.ring.Position()-e.mark > streak
 	e.mark = e.ring.Position()
 	for range e.sleep.Looks(streaming) {
@@ -91,6 +92,9 @@ func (e *recvEnd) slot(ctx context.Context) (unsafe.Pointer, error) {
 		err := e.empty()
 		if err == nil {
 			err = e.sleep.Wait(ctx, streaming, e.stir)
+			if e.sleep.Slept() {
+				e.count.seen(e.ring.Len()) // what has come while this side was woken
+			}
 			if err == nil && e.ring.Blocked() {
 				err = waiter.ContextError(ctx) // news only: a peer that makes some all the time must not keep us
 			}
@@ -132,6 +136,7 @@ func (e *recvEnd) try() (unsafe.Pointer, error) {
 		if s := e.ring.Slot(); s != nil { // came just now
 			return s, nil
 		}
+		e.count.giveUp()
 	}
 	e.leave()
 	return nil, err

@@ -95,6 +95,8 @@ func (e *sendEnd) slot(ctx context.Context) (unsafe.Pointer, error) {
 	if s := e.ring.Slot(); s != nil {
 		return s, nil
 	}
+	e.count.waiting.Waited()
+	e.count.seen(e.ring.Cap())
 	streaming := e.ring.Position()-e.mark > streak
 	e.mark = e.ring.Position()
 	for range e.sleep.Looks(streaming) {
@@ -166,6 +168,8 @@ func (e *sendEnd) try() (unsafe.Pointer, error) {
 				return s, nil
 			}
 		}
+		e.count.giveUp()
+		e.count.seen(e.ring.Cap())
 	}
 	e.leave()
 	return nil, err

@@ -16,6 +16,13 @@ func TestMemoryLayoutDocument(t *testing.T) {
 	if err := tables["Event"].Struct(event); err != nil {
 		t.Error(err)
 	}
+	counts := reflect.TypeFor[Counts]()
+	if err := tables["Counts of waiting"].Struct(counts); err != nil {
+		t.Error(err)
+	}
+	if counts.Size() != CountsSize {
+		t.Errorf("CountsSize is %d, Counts has %d bytes", CountsSize, counts.Size())
+	}
 	if event.Size() != Size {
 		t.Errorf("Size is %d, an Event has %d bytes", Size, event.Size())
 	}

@@ -32,6 +32,8 @@ type Sleeper struct {
 	lot  *lot
 	seat *seat // of the goroutine in Wait, from when it first parked at a poller
 
+	counts *Counts // nil if nobody wants to know
+
 	mode sync.Mutex // guards the wish in the flag
 	gate sync.Mutex // guards the two below
 	done bool
@@ -110,6 +112,9 @@ func (s *Sleeper) Wait(ctx context.Context, streaming bool, ready func() bool) e
 	}
 	s.watch(ctx)
 	s.parked = true
+	if s.counts != nil {
+		Bump(&s.counts.slept)
+	}
 	err := s.park(ctx, ready, &s.seat)
 	s.habit(streaming)
 	return err
@@ -235,6 +240,9 @@ func (s *Sleeper) park(ctx context.Context, ready func() bool, own **seat) error
 		}
 		if err := ContextError(ctx); err != nil {
 			return err
+		}
+		if s.counts != nil {
+			s.counts.parks.Add(1) // pairs with the load in (*Counts).Read
 		}
 		s.lot.park(s, seq, limit, own)
 		if ready() {

@@ -6,9 +6,10 @@ import "github.com/shmkit/shm/internal/word"
 // publishes, one at a time.
 type Waker struct {
 	ev     *Event
-	quiet  uint32 // the flag's value that asks for nothing
-	fences bool   // each publish is followed by a fence
-	always bool   // because this process cannot be fenced from outside
+	quiet  uint32  // the flag's value that asks for nothing
+	fences bool    // each publish is followed by a fence
+	always bool    // because this process cannot be fenced from outside
+	counts *Counts // nil if nobody wants to know
 }
 
 // NewWaker makes a Waker for e. It registers the process for membarrier; the
@@ -52,6 +53,9 @@ func (w *Waker) notify() {
 		w.ev.ack.Store(w.quiet) // pairs with the load in (*Sleeper).barrier
 	}
 	if w.ev.lower() {
+		if w.counts != nil {
+			Bump(&w.counts.wakes)
+		}
 		w.ev.Kick()
 	}
 }

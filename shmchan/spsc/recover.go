@@ -22,18 +22,28 @@ import (
 
 // scanTail returns 2·tail.
 func (r *ring) scanTail() (uint64, error) {
-	least, err := r.scan(func(seq uint64) uint64 {
+	least, err := r.scan(tailStamp(r))
+	return least + r.lap, err
+}
+
+// tailStamp maps the sequence of a slot to the stamp that was last published
+// there.
+func tailStamp(r *ring) func(seq uint64) uint64 {
+	return func(seq uint64) uint64 {
 		if seq&1 == 1 {
 			return seq - 1
 		}
 		return seq - r.lap
-	})
-	return least + r.lap, err
+	}
 }
+
+// headStamp maps the sequence of a slot to the stamp that will be taken next
+// from there.
+func headStamp(seq uint64) uint64 { return seq &^ 1 }
 
 // scanHead returns 2·head.
 func (r *ring) scanHead() (uint64, error) {
-	return r.scan(func(seq uint64) uint64 { return seq &^ 1 })
+	return r.scan(headStamp)
 }
 
 // scan maps the sequence of each slot to a stamp and returns the least, after

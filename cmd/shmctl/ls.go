@@ -1,0 +1,158 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/shmkit/shm/region"
+)
+
+func lsCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "ls",
+		Short: "List every channel, pool and value",
+		Long: `List what lies in shared memory: name and kind, type of the messages, capacity and
+fill, who is at each end, age, and bytes. A process is shown by its id and its
+command; "dead" is one that ended without closing. "?" instead of a command is a
+process that cannot be seen from here (another pid namespace).`,
+		Example: `  shmctl ls
+  shmctl ls --json | jq '.[] | select(.fill > 1000) | .name'`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			paths, _, err := region.List("")
+			if err != nil {
+				return fmt.Errorf("%w; --dir or $%s says where to look", err, dirEnv)
+			}
+			list := []entry{}
+			for _, p := range paths {
+				v := open(p)
+				if e, ok := v.entry(); ok {
+					list = append(list, e)
+				}
+				v.close()
+			}
+			if asJSON {
+				return writeJSON(c.OutOrStdout(), list)
+			}
+			if len(list) == 0 {
+				fmt.Fprintf(c.ErrOrStderr(), "nothing in %s\n", namesDir())
+				return nil
+			}
+			return writeList(c.OutOrStdout(), list)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+// An entry is one line of ls.
+type entry struct {
+	Name     string   `json:"name"`
+	Path     string   `json:"path"`
+	Kind     string   `json:"kind"`
+	Type     string   `json:"type,omitempty"`
+	Capacity int      `json:"capacity,omitempty"`
+	Fill     int      `json:"fill"`
+	Sender   *jsonEnd `json:"sender,omitempty"`
+	Receiver *jsonEnd `json:"receiver,omitempty"`
+	AgeSec   float64  `json:"age_seconds,omitempty"`
+	Bytes    uint64   `json:"bytes,omitempty"`
+	Sections string   `json:"sections,omitempty"`
+	Error    string   `json:"error,omitempty"`
+
+	ends [2]string
+}
+
+// A jsonEnd is who has a role, for programs.
+type jsonEnd struct {
+	Phase   string `json:"phase"`
+	Life    string `json:"life"`
+	Sure    bool   `json:"sure"`
+	PID     int    `json:"pid,omitempty"`
+	Command string `json:"command,omitempty"`
+	Parked  bool   `json:"parked,omitempty"`
+	Claims  uint32 `json:"claims"`
+	Deaths  uint32 `json:"deaths"`
+}
+
+func endOf(e region.Endpoint, sleeping bool) *jsonEnd {
+	j := &jsonEnd{Phase: e.Phase.String(), Life: e.Life.String(), Sure: e.Sure, PID: e.PID, Parked: sleeping && e.Life == region.Alive, Claims: e.Epoch, Deaths: e.Deaths}
+	if e.Life == region.Alive {
+		j.Command = command(e)
+	}
+	return j
+}
+
+// entry describes what is seen; false if it went away meanwhile.
+func (v *view) entry() (e entry, ok bool) {
+	e = entry{Name: v.name(), Path: v.path, Kind: v.kind(), ends: [2]string{"-", "-"}}
+	if v.reg == nil {
+		e.Error = v.err.Error()
+		return e, !errors.Is(v.err, os.ErrNotExist)
+	}
+	e.AgeSec = v.reg.Age().Seconds()
+	e.Bytes = v.reg.Layout().Size
+	if v.ch == nil {
+		e.Type = v.sections()
+		e.Sections = e.Type
+		return e, true
+	}
+	info := v.ch.Info()
+	e.Type, e.Capacity = info.Type, info.Cap
+	s, err := v.ch.Stats()
+	if err != nil {
+		e.Kind, e.Error = "corrupt", err.Error()
+		return e, true
+	}
+	e.Fill = s.Len
+	e.Sender, e.Receiver = endOf(s.Sender.Endpoint, s.Sender.Sleeping), endOf(s.Receiver.Endpoint, s.Receiver.Sleeping)
+	e.ends = [2]string{end(s.Sender.Endpoint, s.Sender.Sleeping), end(s.Receiver.Endpoint, s.Receiver.Sleeping)}
+	return e, !s.Retired
+}
+
+func writeList(out io.Writer, list []entry) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tKIND\tCAP\tFILL\tSENDER\tRECEIVER\tAGE\tBYTES\tTYPE")
+	typeWidth := 60
+	if f, ok := out.(*os.File); ok && !term.IsTerminal(int(f.Fd())) {
+		typeWidth = 10_000
+	}
+	for _, e := range list {
+		if e.Error != "" {
+			fmt.Fprintf(w, "%s\t%s\t\t\t\t\t\t\t%s\n", printable(e.Name), e.Kind, clip("see `shmctl doctor "+e.Name+"`", typeWidth))
+			continue
+		}
+		capacity, fill := "", ""
+		if e.Capacity > 0 {
+			capacity, fill = fmt.Sprint(e.Capacity), fmt.Sprintf("%d (%d%%)", e.Fill, percent(e.Fill, e.Capacity))
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(e.Name), e.Kind, capacity, fill, e.ends[0], e.ends[1],
+			age(time.Duration(e.AgeSec*float64(time.Second))), size(e.Bytes), clip(e.Type, typeWidth))
+	}
+	return w.Flush()
+}
+
+// clip shortens text to a number of characters.
+func clip(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:max(n-1, 0)]) + "…"
+	}
+	return s
+}
+
+func writeJSON(out io.Writer, v any) error {
+	e := json.NewEncoder(out)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
