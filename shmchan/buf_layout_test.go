@@ -28,7 +28,7 @@ func TestBufMemoryLayoutDocument(t *testing.T) {
 	for _, s := range tx.e.reg.Layout().Sections {
 		kinds = append(kinds, s.Kind)
 	}
-	want := []region.Kind{region.KindEndpoints, region.KindEvents, region.KindSchema, region.KindLane, region.KindPool}
+	want := []region.Kind{region.KindEndpoints, region.KindEvents, region.KindSchema, region.KindLane, region.KindCounters, region.KindPool}
 	if !reflect.DeepEqual(kinds, want) {
 		t.Errorf("sections %v, want %v", kinds, want)
 	}

@@ -393,3 +393,20 @@ func TestDroppedSelectorIsForgotten(t *testing.T) {
 		return ctx.watchers.Load() == 0
 	})
 }
+
+// The ends of a Buf channel are cases like those of a typed one.
+func TestSelectOverBufs(t *testing.T) {
+	tx, rx := bufPair(t, nil, few)
+	_, other := pair[int](t, nil)
+	var none *shmchan.BufReceiver
+	chosen(t, []shmchan.Case{other, tx, rx, none}, 1)
+	b, err := tx.Loan(bg, 100)
+	must(t, err)
+	must(t, tx.Send(bg, b))
+	chosen(t, []shmchan.Case{other, rx}, 1)
+	must(t, tx.Close())
+	b, err = rx.TryRecv()
+	must(t, err)
+	must(t, b.Release())
+	chosen(t, []shmchan.Case{other, rx}, 1) // the next call gives io.EOF
+}
