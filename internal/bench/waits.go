@@ -11,7 +11,10 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
+	"sync/atomic"
+	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -50,7 +53,9 @@ func waits() (list []Scenario) {
 	list = append(list,
 		Scenario{Name: cpu + "adaptive", N: 1_000, run: trickle(waiter.Adaptive)},
 		Scenario{Name: cpu + "park", N: 1_000, run: trickle(waiter.Park)},
-		Scenario{Name: cpu + "os.Pipe", N: 1_000, run: pipeTrickle})
+		Scenario{Name: cpu + "os.Pipe", N: 1_000, run: pipeTrickle},
+		Scenario{Name: cpu + "bare futex loop", N: 1_000, run: futexTrickle(syscall.Syscall6)},
+		Scenario{Name: cpu + "bare futex loop that keeps its P", N: 1_000, run: futexTrickle(syscall.RawSyscall6)})
 	for _, c := range []struct {
 		name string
 		set  func(*session) (back func(), err error)
@@ -310,6 +315,31 @@ func pipeTrickle(s *session, n int) error {
 		return slowly(n, func() error { _, err := s.out.Write(b[:]); return err })
 	}
 	return s.charged(n, func() error { _, err := io.ReadFull(s.in, b[:]); return err })
+}
+
+// futexTrickle is a loop of bare system calls: what the kernel takes, and what
+// Go's scheduler adds if it is told of the call (Syscall6), as it must be where
+// other goroutines are to run meanwhile.
+func futexTrickle(call func(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err syscall.Errno)) func(*session, int) error {
+	return func(s *session, n int) error {
+		w := &s.page.bell[0].v
+		i := atomic.LoadUint32(w)
+		s.meet()
+		if s.side == 1 {
+			return slowly(n, func() error {
+				atomic.AddUint32(w, 1)
+				syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(w)), 1, 1, 0, 0, 0)
+				return nil
+			})
+		}
+		return s.charged(n, func() error {
+			i++
+			for v := atomic.LoadUint32(w); int32(v-i) < 0; v = atomic.LoadUint32(w) {
+				call(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(w)), 0, uintptr(v), 0, 0, 0)
+			}
+			return nil
+		})
+	}
 }
 
 func slowly(n int, send func() error) error {
