@@ -27,10 +27,12 @@
 //
 // # What it needs
 //
-// Linux 5.17 or later with BTF on amd64 or arm64, not PREEMPT_RT; CAP_BPF and
-// CAP_PERFMON; no tracefs. [Supported] tells, with a typed error. To name
-// channels that have no name in /dev/shm it needs, besides, the right to look
-// into the processes that use them.
+// Linux 6.4 or later with BTF on amd64 or arm64, not PREEMPT_RT; CAP_BPF and
+// CAP_PERFMON; no tracefs. [Supported] tells, with a typed error. It could be
+// loaded from 5.17 on, but before 6.4 it might, in rare cases, stop the machine;
+// docs/tracing.md says why, and on which kernels it was tried. To name channels
+// that have no name in /dev/shm it needs, besides, the right to look into the
+// processes that use them.
 //
 // # What it does not see
 //
@@ -45,7 +47,8 @@
 //     that the kernel resumes by itself after the process was stopped.
 //   - A file that is mapped over another at the same address in the same thread:
 //     for 10 ms its waits may count for the old one. Where a word lies is
-//     asked that seldom because asking costs more than all else.
+//     asked that seldom because asking costs more than all else. It is asked when
+//     the sleeper runs again: a file that was unmapped in the meantime is none.
 //   - Which of two wakers came first, if they come at once; and a wait that ends
 //     by a time limit just while the same word is woken counts as woken.
 //
@@ -59,7 +62,8 @@
 //
 // # Cost
 //
-// docs/tracing.md has figures. The programs run at every switch and every
-// wake-up of the machine, also of programs that have nothing to do with channels,
-// and look at registers there and no further.
+// The programs run at every switch and every wake-up of the machine, also of
+// programs that have nothing to do with channels, and look at registers there and
+// no further. On a fast machine a round trip over two channels with both sides
+// parked took 0.7 µs longer, of 5.4 µs. docs/tracing.md has the figures.
 package chantrace

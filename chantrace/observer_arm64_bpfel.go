@@ -58,13 +58,14 @@ type observerWait struct {
 		Asked uint64
 		Word  observerWord
 	}
-	Woken  uint64
-	Kind   uint64
-	First  bool
-	ToldOk bool
-	_      [6]byte
-	Told   observerWord
-	Waker  struct {
+	Woken     uint64
+	First     bool
+	Called    bool
+	ToldOk    bool
+	_         [5]byte
+	Otherwise uint64
+	Told      observerWord
+	Waker     struct {
 		_    structs.HostLayout
 		Id   uint64
 		Comm [16]int8

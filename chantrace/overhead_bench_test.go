@@ -12,36 +12,51 @@ import (
 )
 
 // What tracing costs those who are traced, and those who are not. Each measures
-// pairs of equal work without and with the tracer, one after the other, and
-// reports the medians. docs/tracing.md has figures.
+// pairs of equal work, without and with the tracer, and reports the medians.
+// Which of the two comes first changes from pair to pair, so that neither gains
+// from what the machine does meanwhile. docs/tracing.md has figures.
 
 // overhead measures pairs of rounds of work, n operations each.
 func overhead(b *testing.B, o Options, n int, work func(n int)) {
 	need(b)
-	const pairs = 9
-	work(n / 4) // warm
-	var without, with, ratio []float64
-	for range pairs {
-		one := func() float64 {
-			start := time.Now()
-			work(n)
-			return float64(time.Since(start).Nanoseconds()) / float64(n)
-		}
-		off := one()
+	const pairs = 16
+	one := func() float64 {
+		start := time.Now()
+		work(n)
+		return float64(time.Since(start).Nanoseconds()) / float64(n)
+	}
+	traced := func() float64 {
 		t, err := Attach(context.Background(), o)
 		must(b, err)
-		on := one()
-		must(b, t.Close())
-		without, with, ratio = append(without, off), append(with, on), append(ratio, on/off)
+		defer func() { must(b, t.Close()) }()
+		work(n / 10) // the first waits of a thread cost more
+		return one()
 	}
-	median := func(v []float64) float64 {
+	untraced := func() float64 {
+		work(n / 10)
+		return one()
+	}
+	var without, with, extra, ratio []float64
+	for i := range pairs {
+		var off, on float64
+		if i%2 == 0 {
+			off, on = untraced(), traced()
+		} else {
+			on, off = traced(), untraced()
+		}
+		without, with, extra, ratio = append(without, off), append(with, on), append(extra, on-off), append(ratio, on/off)
+	}
+	quantile := func(v []float64, q float64) float64 {
 		slices.Sort(v)
-		return v[len(v)/2]
+		return v[int(q*float64(len(v)-1)+0.5)]
 	}
 	b.ReportMetric(0, "ns/op") // the whole, which says nothing
-	b.ReportMetric(median(without), "ns-without")
-	b.ReportMetric(median(with), "ns-with")
-	b.ReportMetric(median(ratio), "with/without")
+	b.ReportMetric(quantile(without, 0.5), "ns-without")
+	b.ReportMetric(quantile(with, 0.5), "ns-with")
+	b.ReportMetric(quantile(extra, 0.25), "ns-extra-25%")
+	b.ReportMetric(quantile(extra, 0.5), "ns-extra")
+	b.ReportMetric(quantile(extra, 0.75), "ns-extra-75%")
+	b.ReportMetric(quantile(ratio, 0.5), "with/without")
 }
 
 // A round trip over two channels, both sides parked. A pipe between the same

@@ -58,6 +58,11 @@ type found struct {
 // reads the first 4096 bytes of files that it has found by their inode, and
 // believes what [region.Validate] accepts. Where it finds nothing, Place stays
 // empty, and WordStats.String tells device, inode and offset.
+//
+// It has no time limit. To open a file, and to look at what a process has mapped,
+// can wait for a file system in user space (FUSE): who serves one, and sleeps on
+// a word in a file of it, can hold Resolve for as long as it likes. Where not all
+// users are trusted, call it in a goroutine that the program can do without.
 func (r *Resolver) Resolve(words []WordStats) {
 	if r.known == nil {
 		r.known = map[file]found{}

@@ -3,19 +3,20 @@
 package chantrace
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
 
-// oldest is the first kernel with all that is needed: bpf_find_vma came with
-// 5.17, bpf_task_pt_regs with 5.15, task storage for tracing with 5.12.
-var oldest = version{5, 17}
+// oldest is the first kernel on which the observer cannot stop the machine, see
+// bpf/observer.bpf.c: task storage is made without kmalloc since then. All else
+// that is needed is older; the last of it, bpf_find_vma, came with 5.17.
+var oldest = version{6, 4}
 
 const typesFile = "/sys/kernel/btf/vmlinux"
 
@@ -27,7 +28,7 @@ const typesFile = "/sys/kernel/btf/vmlinux"
 // like those for want of a feature. It cannot foresee everything: where nil was
 // returned Attach may still fail, with one of the same errors.
 func Supported() error {
-	checks := [...]func() error{checkPrivilege, checkVersion, checkPreemption, checkTypes, checkCall}
+	checks := [...]func() error{checkPrivilege, checkKernel, checkTypes, checkCall}
 	for _, check := range checks {
 		if err := check(); err != nil {
 			return err
@@ -78,12 +79,15 @@ func (v version) before(w version) bool {
 	return v.major < w.major || v.major == w.major && v.minor < w.minor
 }
 
-func checkVersion() error {
+func checkKernel() error {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
 		return fmt.Errorf("uname: %w: %w", err, ErrKernel)
 	}
-	return newEnough(unix.ByteSliceToString(u.Release[:]))
+	if err := newEnough(unix.ByteSliceToString(u.Release[:])); err != nil {
+		return err
+	}
+	return preemption(unix.ByteSliceToString(u.Version[:]))
 }
 
 func newEnough(release string) error {
@@ -92,18 +96,19 @@ func newEnough(release string) error {
 		return fmt.Errorf("kernel %q: no version: %w", release, ErrKernel)
 	}
 	if v.before(oldest) {
-		return fmt.Errorf("kernel %s, needs %d.%d (for bpf_find_vma): %w", release, oldest.major, oldest.minor, ErrKernel)
+		return fmt.Errorf("kernel %s, needs %d.%d: an older one takes a lock of the scheduler while it makes task storage, which can stop the machine: %w", release, oldest.major, oldest.minor, ErrKernel)
 	}
 	return nil
 }
 
-// checkPreemption refuses PREEMPT_RT: there the lock of an address space cannot
-// be let go of from where the observer runs, and every question where a word
-// lies fails.
-func checkPreemption() error {
-	b, err := os.ReadFile("/sys/kernel/realtime")
-	if err == nil && bytes.HasPrefix(b, []byte("1")) {
-		return fmt.Errorf("the kernel has PREEMPT_RT, needs one without: %w", ErrKernel)
+// preemption refuses PREEMPT_RT, by what the kernel says of its build. There the
+// lock of an address space cannot be let go of from where the observer runs, so
+// that every question where a word lies fails.
+func preemption(build string) error {
+	for word := range strings.FieldsSeq(build) { // "#1 SMP PREEMPT_RT Debian ..."
+		if word == "PREEMPT_RT" {
+			return fmt.Errorf("the kernel (%s) has PREEMPT_RT, needs one without: %w", build, ErrKernel)
+		}
 	}
 	return nil
 }

@@ -46,11 +46,22 @@ func TestPrivileges(t *testing.T) {
 
 func TestKernelVersions(t *testing.T) {
 	for release, ok := range map[string]bool{
-		"5.17.0": true, "5.17": true, "6.1.0-50-amd64": true, "10.0": true, "6.18.44-x": true,
-		"5.16.20": false, "5.4.0-generic": false, "4.19": false, "": false, "x.y": false,
+		"6.4.0": true, "6.4": true, "6.12.107+deb12-cloud-amd64": true, "10.0": true, "6.18.44-x": true,
+		"6.3.13": false, "6.1.0-50-amd64": false, "5.17": false, "5.4.0-generic": false, "4.19": false, "": false, "x.y": false,
 	} {
 		if err := newEnough(release); (err == nil) != ok || err != nil && !errors.Is(err, ErrKernel) {
 			t.Errorf("%q: %v", release, err)
+		}
+	}
+}
+
+func TestPreemption(t *testing.T) {
+	for build, ok := range map[string]bool{
+		"#1 SMP PREEMPT_DYNAMIC Debian 6.12.107-1": true, "#1 SMP": true, "": true,
+		"#1 SMP PREEMPT_RT Debian 6.12.107-1": false, "#7 PREEMPT_RT": false,
+	} {
+		if err := preemption(build); (err == nil) != ok || err != nil && !errors.Is(err, ErrKernel) {
+			t.Errorf("%q: %v", build, err)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// uncontended skips the rest of a test that counts exactly if another program
+// (a second tracer, say) kept this one from asking where a word lies.
+func uncontended(t *testing.T, tr *Tracer) {
+	t.Helper()
+	l, err := tr.Lost()
+	must(t, err)
+	if l.Contended > 0 {
+		t.Skipf("lost %+v: another tracer is at work on this machine", l)
+	}
+}
+
 func TestWokenWaitsAreCounted(t *testing.T) {
 	tr := attach(t, Options{})
 	b := newBed(t)
@@ -29,6 +41,7 @@ func TestWokenWaitsAreCounted(t *testing.T) {
 		b.sleepAndWake(0)
 	}
 	took := time.Since(began)
+	uncontended(t, tr)
 
 	w := b.stats(tr, 0)
 	if w.Woken != n || w.Waits() != n || w.Run.Count() != n || w.Park.Count() != n-1 {
@@ -61,6 +74,7 @@ func TestTimeLimits(t *testing.T) {
 		b.say("wait 1 0 %d", limit)
 		b.want(unix.ETIMEDOUT)
 	}
+	uncontended(t, tr)
 	w := b.stats(tr, 1)
 	if w.TimedOut != n || w.Waits() != n {
 		t.Errorf("%s, want %d timed out", w.ends(), n)
@@ -73,6 +87,7 @@ func TestTimeLimits(t *testing.T) {
 	b.asleep()
 	b.wake(1)
 	b.want(0)
+	uncontended(t, tr)
 	if w := b.stats(tr, 1); w.TimedOut != n || w.Woken != 1 {
 		t.Errorf("%s, want %d timed out and 1 woken", w.ends(), n)
 	}
@@ -93,6 +108,7 @@ func TestSignals(t *testing.T) {
 	b.asleep() // the call starts anew after each
 	b.wake(0)
 	b.want(0)
+	uncontended(t, tr)
 	if w := b.stats(tr, 0); w.Signalled != n || w.Woken != 1 || w.Waits() != n+1 {
 		t.Errorf("%s, want %d by a signal and 1 woken", w.ends(), n)
 	}
@@ -108,6 +124,7 @@ func TestKilledInItsSleep(t *testing.T) {
 	if b.out.Scan() {
 		t.Fatal("still there")
 	}
+	uncontended(t, tr)
 	if w := b.stats(tr, 0); w.Signalled != 1 || w.Woken != 1 || w.Park.Count() != 1 {
 		t.Errorf("%s, %d parks; want one woken and one by a signal, with its park", w.ends(), w.Park.Count())
 	}
@@ -124,6 +141,7 @@ func TestManyWords(t *testing.T) {
 		b.wake(1)
 		b.want(0)
 	}
+	uncontended(t, tr)
 	if w := b.stats(tr, 1); w.Woken != 3 || w.Waits() != 3 || w.Park.Count() != 2 || w.Address != 0 {
 		l, _ := tr.Lost()
 		t.Errorf("%s, %d parks, address %#x; want 3 woken, 2 parks, none; lost %+v, before %+v", w.ends(), w.Park.Count(), w.Address, l, before)
@@ -303,19 +321,56 @@ func (p *pair) round(t testing.TB, ctx context.Context, delay time.Duration) {
 	}
 }
 
+// receivers returns the words on which the receivers of ping and pong sleep.
+func (p *pair) receivers(t testing.TB) (ping, pong WordStats) {
+	t.Helper()
+	word := func(path string) WordStats {
+		var st unix.Stat_t
+		must(t, unix.Stat(path, &st))
+		head, err := os.ReadFile(path)
+		must(t, err)
+		l, err := region.Validate(head[:headerSize], uint64(st.Size))
+		must(t, err)
+		w := WordStats{Device: uint64(st.Dev), Inode: st.Ino}
+		for _, s := range l.Sections {
+			if s.Kind == region.KindEvents {
+				w.Offset = s.Offset + waiter.Size // of role 1
+			}
+		}
+		return w
+	}
+	return word(p.ping), word(p.pong)
+}
+
+// woken tells whether a tracer has seen a word woken.
+func woken(t testing.TB, tr *Tracer, word WordStats) bool {
+	t.Helper()
+	words, err := tr.Snapshot()
+	must(t, err)
+	return slices.ContainsFunc(words, func(w WordStats) bool { return w.compare(&word) == 0 && w.Woken > 0 })
+}
+
 func TestChannelsAreNamed(t *testing.T) {
 	tr := attach(t, Options{})
 	pair := newPair(t)
-	const n = 30
+	ping, pong := pair.receivers(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	for range n { // long enough for the one and the other to fall asleep
-		time.Sleep(time.Millisecond)
-		pair.round(t, ctx, time.Millisecond)
+	rounds := uint64(0)
+	defer func() {
+		if t.Failed() {
+			lost, err := tr.Lost()
+			t.Logf("after %d rounds lost %+v, %v", rounds, lost, err)
+			words, _ := tr.Snapshot()
+			WriteText(os.Stdout, words)
+		}
+	}()
+	for nap := time.Millisecond; rounds < 10 || !(woken(t, tr, ping) && woken(t, tr, pong)); nap = min(nap*5/4, 100*time.Millisecond) {
+		time.Sleep(nap) // a slow machine needs longer to fall asleep
+		pair.round(t, ctx, nap)
+		rounds++
 	}
 	words, err := tr.Snapshot()
-	must(t, err)
-	lost, err := tr.Lost()
 	must(t, err)
 
 	in := Resolver{Dirs: []string{filepath.Dir(pair.ping)}}
@@ -327,30 +382,15 @@ func TestChannelsAreNamed(t *testing.T) {
 
 	for _, c := range []struct {
 		path   string
+		word   WordStats
 		sleeps int
-	}{{pair.ping, pair.pid}, {pair.pong, os.Getpid()}} {
-		var st unix.Stat_t
-		must(t, unix.Stat(c.path, &st))
-		head, err := os.ReadFile(c.path)
-		must(t, err)
-		l, err := region.Validate(head[:4096], uint64(st.Size))
-		must(t, err)
-		var offset uint64
-		for _, s := range l.Sections {
-			if s.Kind == region.KindEvents {
-				offset = s.Offset + waiter.Size // of role 1
-			}
-		}
-		id := WordStats{Device: uint64(st.Dev), Inode: st.Ino, Offset: offset}
-		found := false
+	}{{pair.ping, ping, pair.pid}, {pair.pong, pong, os.Getpid()}} {
 		for i, w := range words {
-			if w.compare(&id) != 0 {
+			if w.compare(&c.word) != 0 {
 				continue
 			}
-			found = true
-			// On a busy machine the message may be there before its receiver sleeps.
-			if w.Woken < 1 || w.Woken > 2*n {
-				t.Errorf("%s: %d woken, want about %d, 1 at least; lost %+v", c.path, w.Woken, n, lost)
+			if w.Woken > 2*rounds {
+				t.Errorf("%s: %d woken in %d rounds", c.path, w.Woken, rounds)
 			}
 			if w.Waiter.PID != c.sleeps {
 				t.Errorf("%s: %v slept, want %d", c.path, w.Waiter, c.sleeps)
@@ -365,12 +405,6 @@ func TestChannelsAreNamed(t *testing.T) {
 				t.Errorf("through the processes: %+v, want %+v", again[i].Place, want)
 			}
 		}
-		if !found {
-			t.Errorf("no waits for %s at device %d inode %d offset %d", c.path, id.Device, id.Inode, id.Offset)
-		}
-	}
-	if t.Failed() {
-		WriteText(os.Stdout, words)
 	}
 }
 

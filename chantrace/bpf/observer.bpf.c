@@ -14,12 +14,12 @@
  *     its counts only grow.
  *
  * Ownership
- *   A task's wait: `blocked` and `self` are written by on_switch where the task
- *   leaves a CPU; `woken` to `told` by on_waking where it is woken; both are
- *   cleared by on_switch where it gets a CPU. The first two can happen at once
- *   on two CPUs, which is why they write different fields; the third comes after
- *   both, by the kernel's own locks. `wakes` is written by on_waking, and `calls`
- *   by on_sys_exit, of the task itself.
+ *   A task's wait: `blocked` is written by on_switch where the task leaves a
+ *   CPU; `woken` to `waker` by on_waking where it is woken; both are cleared, and
+ *   `self` is written, by on_switch where it gets a CPU. The first two can happen
+ *   at once on two CPUs, which is why they write different fields; the third
+ *   comes after both, by the kernel's own locks. `wakes` is written by on_waking,
+ *   and `calls` by on_sys_exit, of the task itself.
  *   An entry of `words` is added to by any CPU, each field by itself.
  *
  * Who may die where
@@ -27,11 +27,25 @@
  *   more, and is counted then. Its wait goes with it. If the process that
  *   attached the observer dies, the kernel detaches and frees everything.
  *
- * Why nothing is allocated in on_switch: it runs under the lock of the run queue,
- * and on kernels before 6.4 a new task storage comes from kmalloc, which may wake
- * the kernel's reclaim thread, which needs that lock. on_waking holds no such
- * lock. So a wait is made at the first waking of its task in a futex wait, and
- * of that one wait the time in the park is not known.
+ * Why this cannot stop the kernel
+ *   on_switch runs under the lock of the run queue, on_waking under a lock of the
+ *   task that is woken, both with interrupts off. So what they call must neither
+ *   wake anybody nor wait for who may need these locks.
+ *   - `words` is allocated when it is made. Its inner locks are held for a few
+ *     loads and stores with interrupts off, and no other lock is taken in them.
+ *     A full table is an error at once. Nothing is ever deleted.
+ *   - A wait is made by on_waking only, in the first waking of its task in a futex
+ *     wait; of that one wait the time in the park is not known. Since Linux 6.4
+ *     that memory comes from a reserve of the CPU. Before, it came from kmalloc
+ *     with the lock of the task's storage held, and kmalloc may wake the kernel's
+ *     reclaim thread and so need the lock of a run queue, under which on_switch
+ *     may need the lock of that storage. That is why older kernels are refused.
+ *   - bpf_find_vma only tries the lock of the address space, and lets go of it in
+ *     an interrupt of its own, since to let go may wake. Until that interrupt
+ *     nobody but the CPU holds the address space. So it is asked only for the
+ *     current task, and for the one that the CPU goes on with: neither can exit
+ *     before the interrupt. A task that is being woken could, on another CPU,
+ *     and so could one that leaves.
  */
 #include "kernel.h"
 
@@ -90,10 +104,11 @@ struct wait {
 	struct place self;
 
 	u64 woken; // when; 0: not yet
-	u64 kind;
 	bool first; // blocked is unknown
+	bool called; // the current task was in a futex wake
 	bool told_ok;
-	struct word told; // what the waking side knows of the word
+	u64 otherwise;    // the kind, if that was not what woke
+	struct word told; // what that wake was for
 	struct task_sample waker;
 
 	struct place wakes; // this task as a waker
@@ -160,10 +175,10 @@ static long in_vma(struct task_struct *t, struct vm_area_struct *vma, struct ask
 	return 0;
 }
 
-/* locate finds where an address of a task leads and remembers it in p. That is
- * believed for a while, because asking costs an interrupt: the lock of the
- * address space cannot be let go of with interrupts off. For the same reason
- * a CPU can ask only once until then. */
+/* locate finds where an address leads and remembers it in p. The task is the
+ * current one, or the one that gets the CPU. The answer is believed for a while,
+ * because asking costs an interrupt; until that interrupt a CPU can ask no
+ * second time. */
 static always_inline bool locate(struct task_struct *t, u64 addr, struct place *p, u64 now)
 {
 	if (p->asked && p->addr == addr && now - p->asked < TRUST_NS)
@@ -274,10 +289,7 @@ static always_inline void leaves(struct task_struct *t)
 	struct wait *w = bpf_task_storage_get(&waits, t, 0, 0);
 	if (!w)
 		return;
-	u64 now = bpf_ktime_get_ns();
-	if (type == ONE_WORD)
-		locate(t, c.arg[0], &w->self, now);
-	w->blocked = now;
+	w->blocked = bpf_ktime_get_ns();
 }
 
 /* enters: a task gets a CPU. */
@@ -296,11 +308,10 @@ static always_inline void enters(struct task_struct *t)
 	if (!w)
 		return;
 	u64 blocked = w->blocked, woken = w->woken;
-	bool first = w->first, told = w->told_ok;
+	bool first = w->first;
 	w->blocked = 0;
 	w->woken = 0;
 	w->first = false;
-	w->told_ok = false;
 	if (!blocked && !first)
 		return; // it did not sleep: it had to leave the CPU on its way
 	if (!woken) {
@@ -308,10 +319,16 @@ static always_inline void enters(struct task_struct *t)
 		return;
 	}
 
+	u64 now = bpf_ktime_get_ns();
+	u64 kind = w->called ? WOKEN : w->otherwise;
 	struct word key;
-	if (type == ONE_WORD && w->self.asked && w->self.addr == c.arg[0]) {
+	if (type == ONE_WORD && locate(t, c.arg[0], &w->self, now)) {
 		key = w->self.word;
-	} else if (told) {
+		// What the current task did need not be what woke: an interrupt may do it,
+		// of a timer for instance.
+		if (timed && w->called && w->told_ok && !same_word(&key, &w->told))
+			kind = w->otherwise;
+	} else if (w->told_ok) {
 		key = w->told;
 	} else {
 		if (type == MANY_WORDS)
@@ -326,7 +343,7 @@ static always_inline void enters(struct task_struct *t)
 	if (!s)
 		return;
 
-	u64 run = bpf_ktime_get_ns() - woken;
+	u64 run = now - woken;
 	count(s->run[bucket(run)]);
 	__sync_fetch_and_add(&s->run_ns, run);
 	if (blocked) {
@@ -335,7 +352,7 @@ static always_inline void enters(struct task_struct *t)
 		count(s->park[bucket(park)]);
 		__sync_fetch_and_add(&s->park_ns, park);
 	}
-	switch (w->kind) {
+	switch (kind) {
 	case WOKEN:
 		count(s->woken);
 		s->waker = w->waker;
@@ -390,44 +407,26 @@ int on_waking(u64 *ctx)
 	}
 
 	w->told_ok = false;
-	if (type == ONE_WORD && !(w->self.asked && w->self.addr == c.arg[0])) {
-		struct place p = {};
-		w->told_ok = locate(t, c.arg[0], &p, now);
-		w->told = p.word;
-	}
+	w->called = false;
+	w->otherwise = signal_pending(t) ? SIGNALLED : timed ? TIMED_OUT : OTHER;
 
 	struct task_struct *by = bpf_get_current_task_btf();
 	struct syscall call = {};
-	bool wakes = false;
 	if (!(by->flags & PF_KTHREAD)) {
 		syscall_of(by, &call);
-		wakes = wakes_shared(&call);
+		w->called = wakes_shared(&call);
 	}
-	// What the current task does need not be what wakes: an interrupt may do it,
-	// of a timer for instance. So where that is possible, and where there are many
-	// words anyway, the waker's word is looked at too.
-	if (wakes && (timed || type == MANY_WORDS)) {
-		// The kernel's reserve for storage may be one only, until interrupts are on.
-		struct wait *b = bpf_task_storage_get(&waits, by, 0, first ? 0 : BPF_LOCAL_STORAGE_GET_F_CREATE);
-		struct place once = {}, *there = b ? &b->wakes : &once;
-		bool known = locate(by, call.arg[0], there, now);
-		if (type == MANY_WORDS) {
-			w->told_ok = known;
+	if (w->called) {
+		remember(&w->waker, by);
+		// The word of the wake is asked for only where it may be needed.
+		if (timed || type == MANY_WORDS || !(w->self.asked && w->self.addr == c.arg[0])) {
+			// The kernel's reserve for storage may be one only, until interrupts are on.
+			struct wait *b = bpf_task_storage_get(&waits, by, 0, first ? 0 : BPF_LOCAL_STORAGE_GET_F_CREATE);
+			struct place once = {}, *there = b ? &b->wakes : &once;
+			w->told_ok = locate(by, call.arg[0], there, now);
 			w->told = there->word;
-		} else if (known) {
-			wakes = same_word(w->told_ok ? &w->told : &w->self.word, &there->word);
 		}
 	}
-	u64 kind = OTHER;
-	if (wakes) {
-		kind = WOKEN;
-		remember(&w->waker, by);
-	} else if (signal_pending(t)) {
-		kind = SIGNALLED;
-	} else if (timed) {
-		kind = TIMED_OUT;
-	}
-	w->kind = kind;
 	w->first = first;
 	w->woken = now;
 	return 0;
