@@ -28,7 +28,7 @@ and sleep on. Ends that spin, or wait and are not woken yet, do not show.
 In a terminal it shows what was seen so far, again and again; otherwise once, at
 the end. It ends after --for, or when it is interrupted.
 
-It needs Linux 5.17 with BTF, and CAP_BPF and CAP_PERFMON (root has both).`,
+It needs Linux 6.4 with BTF, and CAP_BPF and CAP_PERFMON (root has both).`,
 		Example: `  shmctl trace ticks
   shmctl trace ticks --for 10s --svg ticks.svg`,
 		Args:              cobra.MaximumNArgs(1),
