@@ -24,7 +24,8 @@ func lsCommand() *cobra.Command {
 		Short: "List every channel, pool and value",
 		Long: `List what lies in shared memory: name and kind, type of the messages, capacity and
 fill, who is at each end, age, and bytes. A process is shown by its id and its
-command; "dead" is one that ended without closing. "?" instead of a command is a
+command; "dead" is one that ended without closing. A pool has owners instead of a
+sender and a receiver; its capacity and fill are blocks, and the part is of bytes. "?" instead of a command is a
 process that cannot be seen from here (another pid namespace).`,
 		Example: `  shmctl ls
   shmctl ls --json | jq '.[] | select(.fill > 1000) | .name'`,
@@ -58,20 +59,23 @@ process that cannot be seen from here (another pid namespace).`,
 
 // An entry is one line of ls.
 type entry struct {
-	Name     string   `json:"name"`
-	Path     string   `json:"path"`
-	Kind     string   `json:"kind"`
-	Type     string   `json:"type,omitempty"`
-	Capacity int      `json:"capacity,omitempty"`
-	Fill     int      `json:"fill"`
-	Sender   *jsonEnd `json:"sender,omitempty"`
-	Receiver *jsonEnd `json:"receiver,omitempty"`
-	AgeSec   float64  `json:"age_seconds,omitempty"`
-	Bytes    uint64   `json:"bytes,omitempty"`
-	Sections string   `json:"sections,omitempty"`
-	Error    string   `json:"error,omitempty"`
+	Name     string        `json:"name"`
+	Path     string        `json:"path"`
+	Kind     string        `json:"kind"`
+	Type     string        `json:"type,omitempty"`
+	Capacity int           `json:"capacity,omitempty"`
+	Fill     int           `json:"fill"`
+	Sender   *jsonEnd      `json:"sender,omitempty"`
+	Receiver *jsonEnd      `json:"receiver,omitempty"`
+	AgeSec   float64       `json:"age_seconds,omitempty"`
+	Bytes    uint64        `json:"bytes,omitempty"`
+	Sections string        `json:"sections,omitempty"`
+	Owners   int           `json:"owners,omitempty"` // living endpoints of a pool
+	Pool     []classReport `json:"pool,omitempty"`
+	Error    string        `json:"error,omitempty"`
 
 	ends [2]string
+	part int // of the fill, in hundredths
 }
 
 // A jsonEnd is who has a role, for programs.
@@ -103,6 +107,9 @@ func (v *view) entry() (e entry, ok bool) {
 	}
 	e.AgeSec = v.reg.Age().Seconds()
 	e.Bytes = v.reg.Layout().Size
+	if v.pool != nil {
+		return v.poolEntry(e)
+	}
 	if v.ch == nil {
 		e.Type = v.sections()
 		e.Sections = e.Type
@@ -110,15 +117,38 @@ func (v *view) entry() (e entry, ok bool) {
 	}
 	info := v.ch.Info()
 	e.Type, e.Capacity = info.Type, info.Cap
+	if info.Classes != nil {
+		e.Type += " (" + classesText(info.Classes) + ")"
+		all, err := v.ch.Pool()
+		if err != nil {
+			e.Kind, e.Error = "corrupt", err.Error()
+			return e, true
+		}
+		e.Pool = classReports(all)
+	}
 	s, err := v.ch.Stats()
 	if err != nil {
 		e.Kind, e.Error = "corrupt", err.Error()
 		return e, true
 	}
-	e.Fill = s.Len
+	e.Fill, e.part = s.Len, percent(s.Len, info.Cap)
 	e.Sender, e.Receiver = endOf(s.Sender.Endpoint, s.Sender.Sleeping), endOf(s.Receiver.Endpoint, s.Receiver.Sleeping)
 	e.ends = [2]string{end(s.Sender.Endpoint, s.Sender.Sleeping), end(s.Receiver.Endpoint, s.Receiver.Sleeping)}
 	return e, !s.Retired
+}
+
+// poolEntry is entry of a pool: CAP and FILL are blocks.
+func (v *view) poolEntry(e entry) (entry, bool) {
+	l, err := v.pool.Look()
+	if err != nil {
+		e.Kind, e.Error = "corrupt", err.Error()
+		return e, true
+	}
+	e.Type = classesText(v.pool.Classes())
+	e.Pool = classReports(l.Classes)
+	e.Fill, e.Capacity, e.part = inUse(l.Classes)
+	e.ends[0], e.Owners, _ = owners(l)
+	return e, !l.Retired
 }
 
 func writeList(out io.Writer, list []entry) error {
@@ -135,7 +165,7 @@ func writeList(out io.Writer, list []entry) error {
 		}
 		capacity, fill := "", ""
 		if e.Capacity > 0 {
-			capacity, fill = fmt.Sprint(e.Capacity), fmt.Sprintf("%d (%d%%)", e.Fill, percent(e.Fill, e.Capacity))
+			capacity, fill = fmt.Sprint(e.Capacity), fmt.Sprintf("%d (%d%%)", e.Fill, e.part)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(e.Name), e.Kind, capacity, fill, e.ends[0], e.ends[1],
 			age(time.Duration(e.AgeSec*float64(time.Second))), size(e.Bytes), clip(e.Type, typeWidth))
