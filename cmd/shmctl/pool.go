@@ -84,7 +84,7 @@ type ownerReport struct {
 	Seat int `json:"seat"`
 	jsonEnd
 	Blocks int    `json:"blocks"`
-	Bytes  uint64 `json:"block_bytes"`
+	Bytes  uint64 `json:"bytes"`
 }
 
 func (v *view) poolReport(l slabpool.Look) poolReport {
@@ -126,23 +126,24 @@ func (v *view) poolLines(l slabpool.Look) []string {
 }
 
 // owners says in a few words who is at a pool.
-func owners(l slabpool.Look) (text string, living, dead int) {
+func owners(l slabpool.Look) (text string, living int) {
+	lost := 0
 	for _, s := range l.Seats {
 		switch {
 		case !s.Vacant():
 			living++
-		case s.Phase == region.Dead, s.Life == region.Gone:
-			dead++
+		case dead(s.Endpoint):
+			lost++
 		}
 	}
 	text = fmt.Sprintf("%d owners", living)
 	if living == 1 {
 		text = "1 owner"
 	}
-	if dead > 0 {
-		text += fmt.Sprintf(", %d dead", dead)
+	if lost > 0 {
+		text += fmt.Sprintf(", %d dead", lost)
 	}
-	return text, living, dead
+	return text, living
 }
 
 // pool looks for what is wrong with a pool, twice.
@@ -161,12 +162,12 @@ func (f *findings) pool(v *view, span time.Duration) {
 }
 
 func (f *findings) owners(v *view, l slabpool.Look) {
-	_, living, _ := owners(l)
+	_, living := owners(l)
 	for seat, s := range l.Seats {
 		what := fmt.Sprintf("owner %d", seat)
 		switch {
 		case s.Phase == region.Dead && s.Blocks == 0: // swept
-		case s.Phase == region.Dead || s.Life == region.Gone:
+		case dead(s.Endpoint):
 			f.add("warn", what, fmt.Sprintf("process %d ended without Close and has %d blocks (%s)", s.PID, s.Blocks, size(s.Bytes)),
 				"they come back with the next allocation that finds no block, or (*Pool).Recover, or when a process takes the seat")
 		case s.Phase == region.Attached && stopped(s.Endpoint):
@@ -240,5 +241,5 @@ func bufText(ch *shmchan.Observer, s shmchan.BufSample, err error) string {
 		return fmt.Sprintf("%d bytes in the slot", s.Len)
 	}
 	h := s.Handle
-	return fmt.Sprintf("%d bytes in block %d of class %d (%s), generation %d", s.Len, h.Index(), h.Class(), size(uint64(ch.Info().Classes[h.Class()].Size)), h.Generation())
+	return fmt.Sprintf("%d bytes in block %d of class %s", s.Len, h.Index(), size(uint64(ch.Info().Classes[h.Class()].Size)))
 }

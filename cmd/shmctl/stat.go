@@ -174,7 +174,11 @@ func (v *view) lines(s shmchan.Stats, pool []slabpool.Stats) []string {
 		lines = append(lines, "counters  none: the channel was made by a program that does not count")
 		return append(lines, poolPart(pool)...)
 	}
-	row("waits", fmt.Sprintf("%d (channel full)", s.Sender.Waits), fmt.Sprintf("%d (channel empty)", s.Receiver.Waits))
+	why := "channel full"
+	if i.Classes != nil {
+		why = "full, or no block"
+	}
+	row("waits", fmt.Sprintf("%d (%s)", s.Sender.Waits, why), fmt.Sprintf("%d (channel empty)", s.Receiver.Waits))
 	pair("  spun", func(e shmchan.EndStats) any { return e.Spun() })
 	pair("  slept", func(e shmchan.EndStats) any { return e.Slept })
 	pair("parks", func(e shmchan.EndStats) any { return e.Parks })
@@ -304,7 +308,7 @@ func (v *view) watch(c *cobra.Command, asJSON bool, every time.Duration, times i
 			}
 		} else {
 			fmt.Fprintf(out, format, r.Time.Format("15:04:05"), fmt.Sprintf("%d%%", r.Percent), count(r.Sent), count(r.Received), count(r.Sender.Waits), count(r.Receiver.Waits),
-				count(r.Sender.Parks), count(r.Receiver.Parks), brief(s.Sender), brief(s.Receiver))
+				count(r.Sender.Parks), count(r.Receiver.Parks), brief(s.Sender.Endpoint, s.Sender.Sleeping), brief(s.Receiver.Endpoint, s.Receiver.Sleeping))
 		}
 		if s.Retired {
 			fmt.Fprintf(c.ErrOrStderr(), "%s was removed or made anew; look again to see the new one\n", v.name())
@@ -315,20 +319,23 @@ func (v *view) watch(c *cobra.Command, asJSON bool, every time.Duration, times i
 }
 
 // brief is who has a role, in at most 9 characters.
-func brief(e shmchan.EndStats) string {
+func brief(e region.Endpoint, sleeping bool) string {
 	switch {
 	case e.Phase == region.Free:
 		return "-"
 	case e.Phase == region.Transit:
 		return "travels"
-	case e.Phase == region.Dead, e.Life == region.Gone:
+	case dead(e):
 		return "dead"
 	case e.Phase != region.Attached:
 		return e.Phase.String()
-	case stopped(e.Endpoint):
+	case stopped(e):
 		return fmt.Sprintf("%d T", e.PID)
-	case e.Sleeping:
+	case sleeping:
 		return fmt.Sprintf("%d P", e.PID)
 	}
 	return fmt.Sprintf("%d", e.PID)
 }
+
+// dead tells whether the process that had a role ended without giving it up.
+func dead(e region.Endpoint) bool { return e.Phase == region.Dead || e.Life == region.Gone }

@@ -230,7 +230,7 @@ func (t *top) detail(r *row, height int) {
 // style shows what is wrong.
 func (r *row) style() tcell.Style {
 	switch {
-	case r.v.ch == nil && r.v.pool == nil, r.err != nil, brief(r.last.Sender) == "dead", brief(r.last.Receiver) == "dead":
+	case r.v.ch == nil && r.v.pool == nil, r.err != nil, dead(r.last.Sender.Endpoint), dead(r.last.Receiver.Endpoint):
 		return alarm
 	case r.fill() >= 90:
 		return warning

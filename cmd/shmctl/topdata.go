@@ -172,7 +172,7 @@ func (r *row) text(width int) string {
 	switch {
 	case r.v.pool != nil && r.err == nil:
 		used, blocks, part := inUse(r.pool.Classes)
-		who, _, _ := owners(r.pool)
+		who, _ := owners(r.pool)
 		fill := fmt.Sprintf("%s%4d%%", bar(part, 100, fillWidth-5), part)
 		return clip(fmt.Sprintf("%-*s %-*s pool, %d of %d blocks, %s", nameWidth(width), clip(name, nameWidth(width)), fillWidth, fill, used, blocks, who), width)
 	case r.v.ch == nil && r.err == nil:
@@ -181,7 +181,7 @@ func (r *row) text(width int) string {
 		return clip(fmt.Sprintf("%-*s %v", nameWidth(width), clip(name, nameWidth(width)), r.err), width)
 	}
 	fill := fmt.Sprintf("%s%4d%%", bar(r.last.Len, r.v.ch.Info().Cap, fillWidth-5), r.rate.Percent)
-	return line(width, name, fill, count(r.rate.Sent), count(r.rate.Received), sparkline(r.history, historyWidth(width)), brief(r.last.Sender), brief(r.last.Receiver))
+	return line(width, name, fill, count(r.rate.Sent), count(r.rate.Received), sparkline(r.history, historyWidth(width)), brief(r.last.Sender.Endpoint, r.last.Sender.Sleeping), brief(r.last.Receiver.Endpoint, r.last.Receiver.Sleeping))
 }
 
 // The widths of the columns. In 80 characters: 14 of name, 14 of history; what
