@@ -1,5 +1,6 @@
 // Package metrics exports what named channels do: their fill, messages sent and
-// received, and what their ends have waited for. A [Source] looks at channels
+// received, and what their ends have waited for; and how much of named pools of
+// blocks, and of those of Buf channels, is in use. A [Source] looks at channels
 // as shmctl does, for reading only, so it can run in a process of either end or
 // in another one.
 //

@@ -11,6 +11,7 @@ import (
 
 	"github.com/shmkit/shm/metrics"
 	"github.com/shmkit/shm/shmchan"
+	"github.com/shmkit/shm/slabpool"
 )
 
 // channel is a named channel of four, with n messages in it.
@@ -142,4 +143,43 @@ func open(name string) (*shmchan.Sender[int], *shmchan.Receiver[int], error) {
 	}
 	rx, err := shmchan.OpenReceiver[int](name)
 	return tx, rx, err
+}
+
+func TestSourceOfPools(t *testing.T) {
+	t.Setenv("SHMCHAN_DIR", t.TempDir())
+	p, err := slabpool.Open("blocks", slabpool.Class{Size: 64, Count: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if _, err := p.TryAlloc(64); err != nil {
+		t.Fatal(err)
+	}
+	tx, err := shmchan.OpenBufSender("frames", shmchan.WithPool(slabpool.Class{Size: 4096, Count: 3}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Close()
+	b, err := tx.Loan(context.Background(), 4096)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Release()
+	src := metrics.NewSource()
+	defer src.Close()
+	for range 2 {
+		r := look(t, src)
+		if len(r) != 2 || r[0].Kind != "pool" || r[0].Bytes == 0 || len(r[0].Pool) != 1 || r[0].Pool[0] != (metrics.Class{Size: 64, Count: 2, InUse: 1, HighWater: 1}) {
+			t.Errorf("%+v", r)
+		}
+		if f := r[1]; f.Kind != "buf channel" || f.Capacity != 1024 || !f.Sender.Alive || len(f.Pool) != 1 || f.Pool[0] != (metrics.Class{Size: 4096, Count: 3, InUse: 1, HighWater: 1}) {
+			t.Errorf("%+v", f)
+		}
+	}
+	if err := slabpool.Remove("blocks"); err != nil {
+		t.Fatal(err)
+	}
+	if r := look(t, src); len(r) != 1 || r[0].Name != "frames" {
+		t.Errorf("%+v", r)
+	}
 }

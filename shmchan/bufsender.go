@@ -118,6 +118,7 @@ func (s *BufSender) TryLoan(n int) (*Buf, error) {
 	case err == nil:
 		return s.side.large(h)
 	case errors.Is(err, slabpool.ErrExhausted):
+		e.count.giveUp()
 		return nil, errNoBlock
 	}
 	return nil, fmt.Errorf("shmchan: %w", err)
@@ -134,6 +135,7 @@ func (s *BufSender) small(n int) *Buf {
 func (s *BufSender) block(ctx context.Context, n int, err error) (slabpool.Handle, error) {
 	e, pool := s.e, s.side.pool
 	s.want = n
+	e.count.waited()
 	for {
 		if !errors.Is(err, slabpool.ErrExhausted) {
 			return slabpool.Handle{}, fmt.Errorf("shmchan: %w", err)

@@ -42,6 +42,8 @@ type plan struct {
 	code   []byte
 	geo    spsc.Geometry
 	pool   *slabpool.Geometry // of a Buf channel, nil for others
+
+	uncounted bool // make the channel without counters: for the benchmark of what they cost
 }
 
 func newPlan[T any](opts []Option) (*plan, error) {
@@ -86,9 +88,11 @@ func (p *plan) config() region.Config {
 			{Kind: region.KindEvents, Version: eventsVersion, Required: true, Size: roles * waiter.Size, Align: waiter.Size},
 			{Kind: region.KindSchema, Version: schemaVersion, Required: true, Size: uint64(schemaHead + len(p.code))},
 			p.geo.Section(),
-			countersSection(),
 		},
 		Init: p.init,
+	}
+	if !p.uncounted {
+		c.Sections = append(c.Sections, countersSection())
 	}
 	if p.pool != nil {
 		c.Sections = append(c.Sections, p.pool.Section())

@@ -9,6 +9,7 @@ import (
 	"github.com/shmkit/shm/internal/schema"
 	"github.com/shmkit/shm/region"
 	"github.com/shmkit/shm/shmchan/spsc"
+	"github.com/shmkit/shm/slabpool"
 	"github.com/shmkit/shm/waiter"
 )
 
@@ -32,11 +33,12 @@ type Info struct {
 	Name    string // absolute path
 	ID      [16]byte
 	Created time.Time
-	Creator int    // process id, as the creator saw itself
-	Bytes   uint64 // of the whole region
-	Type    string // layout of T, as in the messages of ErrMismatch
-	Size    int    // of T, in bytes
-	Cap     int    // in messages
+	Creator int              // process id, as the creator saw itself
+	Bytes   uint64           // of the whole region
+	Type    string           // layout of T, as in the messages of ErrMismatch; "Buf" of a Buf channel
+	Size    int              // of T, in bytes
+	Cap     int              // in messages
+	Classes []slabpool.Class // of a Buf channel's pool, by size; nil for others
 }
 
 // Stats are what changes. Each number is right for itself; together they may
@@ -57,12 +59,13 @@ type Stats struct {
 // included. Epoch-1 of them were taken over from, Deaths without a Close. The
 // Tally and Refused are 0 in a channel that does not count.
 //
-// The waits of a sender found the channel full, those of a receiver empty. A
-// wait that did not sleep was served while it spun.
+// The waits of a sender found the channel full, or no free block; those of a
+// receiver found it empty. A wait that did not sleep was served while it spun.
+// Parks are also those of Ready, Select and WaitPeer, which are no waits.
 type EndStats struct {
 	region.Endpoint
 	waiter.Tally
-	Refused  uint64 // Try calls that found no room, or no message
+	Refused  uint64 // Try calls that found no room, no message, or no block
 	Counted  bool   // the channel has counters
 	Sleeping bool   // it is parked, or about to be, or was when its process died
 }
@@ -103,6 +106,11 @@ func ObserverOf(r *region.Observer) (*Observer, error) {
 		if !ok || size < schemaHead || version != schemaVersion {
 			return fmt.Errorf("the region has no schema of version %d: %w", schemaVersion, ErrMismatch)
 		}
+		classes, err := classesOf(at)
+		if err != nil {
+			return err
+		}
+		o.info.Classes = classes
 		head = append(head, unsafe.Slice((*byte)(mem), min(size, schemaHead+schema.MaxEncoded))...)
 		return nil
 	})
@@ -110,6 +118,9 @@ func ObserverOf(r *region.Observer) (*Observer, error) {
 		return nil, err
 	}
 	o.info.Type = described(head)
+	if o.info.Classes != nil {
+		o.info.Type = "Buf"
+	}
 	if n := binary.NativeEndian.Uint64(head[16:]); n > 0 && n <= uint64(len(head)-schemaHead) {
 		t, err := schema.Decode(head[schemaHead : schemaHead+n])
 		if err == nil && t.Fingerprint() == [16]byte(head[:16]) && t.Size == uintptr(o.info.Size) {

@@ -76,7 +76,7 @@ func (e *recvEnd) slot(ctx context.Context) (unsafe.Pointer, error) {
 	if s := e.ring.Slot(); s != nil {
 		return s, nil
 	}
-	e.count.waiting.Waited()
+	e.count.waited()
 	streaming := e.ring.Position()-e.mark > streak
 	e.mark = e.ring.Position()
 	for range e.sleep.Looks(streaming) {

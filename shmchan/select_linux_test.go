@@ -3,12 +3,14 @@ package shmchan_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/shmkit/shm/shmchan"
+	"github.com/shmkit/shm/waiter"
 )
 
 // The death of a peer in another process ends a Select, is told by the next
@@ -73,4 +75,25 @@ func TestSelectLeavesNothing(t *testing.T) {
 		}
 		asBefore(t, before)
 	})
+}
+
+// A Select that parks counts at each of its ends, and is no wait of theirs.
+func TestSelectCountsParks(t *testing.T) {
+	txA, rxA, oA := watched[int](t, shmchan.WithWait(waiter.Park))
+	_, rxB, oB := watched[int](t, shmchan.WithWait(waiter.Park))
+	done := goes(func() error {
+		i, err := shmchan.Select(within(t), rxA, rxB)
+		if err == nil && i != 0 {
+			err = fmt.Errorf("case %d", i)
+		}
+		return err
+	})
+	until(t, "parked", func() bool { return stats(t, oA).Receiver.Parks > 0 && stats(t, oB).Receiver.Parks > 0 })
+	must(t, txA.Send(bg, 1))
+	must(t, result(t, done))
+	for _, o := range []*shmchan.Observer{oA, oB} {
+		if s := stats(t, o).Receiver; s.Waits != 0 || s.Slept != 0 {
+			t.Errorf("%+v", s.Tally)
+		}
+	}
 }

@@ -95,7 +95,7 @@ func (e *sendEnd) slot(ctx context.Context) (unsafe.Pointer, error) {
 	if s := e.ring.Slot(); s != nil {
 		return s, nil
 	}
-	e.count.waiting.Waited()
+	e.count.waited()
 	e.count.seen(e.ring.Cap())
 	streaming := e.ring.Position()-e.mark > streak
 	e.mark = e.ring.Position()

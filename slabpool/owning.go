@@ -27,14 +27,21 @@ func InitIn(r *region.Region, g Geometry) error {
 // ErrMismatch.
 func ReadIn(r *region.Region) (Geometry, error) {
 	mem, n, version, ok := r.Section(region.KindPool)
-	if !ok {
-		return Geometry{}, errNoPool
-	}
-	if version != sectionVersion {
-		return Geometry{}, fmt.Errorf("slabpool: pool of version %d, this library knows version %d; use the same release on both sides: %w",
-			version, sectionVersion, ErrMismatch)
+	if err := checkSection(version, ok); err != nil {
+		return Geometry{}, err
 	}
 	return Read(mem, uintptr(n))
+}
+
+func checkSection(version uint16, ok bool) error {
+	if !ok {
+		return errNoPool
+	}
+	if version != sectionVersion {
+		return fmt.Errorf("slabpool: pool of version %d, this library knows version %d; use the same release on both sides: %w",
+			version, sectionVersion, ErrMismatch)
+	}
+	return nil
 }
 
 // AttachIn is Attach in the pool section of a region, of the shape that it has.

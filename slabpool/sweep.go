@@ -134,30 +134,12 @@ type Stats struct {
 }
 
 // Stats looks at all blocks, and returns what it finds by class.
-//
-// HighWater needs no counter: a block that was never used is taken only when no
-// other is on the list.
 func (p *Raw) Stats() []Stats {
 	all := make([]Stats, len(p.classes))
 	for k := range p.classes {
-		c, s := &p.classes[k], &all[k]
-		s.Class = c.Class
-		for i := range c.count {
-			switch w := c.record(c.mem, i).state.Load(); {
-			case isFree(w):
-				s.Free++
-				if generation(w) != p.first {
-					s.HighWater++
-				}
-				continue
-			case isCached(w):
-				s.Cached++
-			default:
-				s.InUse++
-			}
-			s.HighWater++
-		}
-		s.Failed = c.words.failed.Load()
+		c := &p.classes[k]
+		all[k] = c.stats(p.mem, p.first)
+		all[k].Failed = c.words.failed.Load()
 	}
 	return all
 }

@@ -28,7 +28,7 @@ const CountsSize = 64
 type Tally struct {
 	Waits uint64 // calls that found nothing to do and waited, those under way included
 	Slept uint64 // of those, the ones that parked in the kernel; the others were served while they spun
-	Parks uint64 // times that a thread parked; a wait parks again if it was woken for nothing
+	Parks uint64 // times that a goroutine parked: in a wait, again if it was woken for nothing; in an Await; and in a Group, for each member
 	Wakes uint64 // times that the other side was woken
 }
 
@@ -47,6 +47,13 @@ func Bump(u *word.U64) { u.StoreRelease(u.Load() + 1) } // pairs with the load i
 
 // CountIn makes the Sleeper count its parks. Call it before the first Wait.
 func (s *Sleeper) CountIn(c *Counts) { s.counts = c }
+
+// countPark counts a park, of whichever goroutine.
+func (s *Sleeper) countPark() {
+	if s.counts != nil {
+		s.counts.parks.Add(1) // pairs with the load in (*Counts).Read
+	}
+}
 
 // Slept tells whether the last Wait parked.
 func (s *Sleeper) Slept() bool { return s.parked }

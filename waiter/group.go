@@ -134,6 +134,9 @@ func (g *Group) park(ctx context.Context, ready func() bool) error {
 		if err := ContextError(ctx); err != nil {
 			return err
 		}
+		for _, s := range g.members {
+			s.countPark()
+		}
 		g.block(c, limit)
 		if ready() {
 			return nil

@@ -241,9 +241,7 @@ func (s *Sleeper) park(ctx context.Context, ready func() bool, own **seat) error
 		if err := ContextError(ctx); err != nil {
 			return err
 		}
-		if s.counts != nil {
-			s.counts.parks.Add(1) // pairs with the load in (*Counts).Read
-		}
+		s.countPark()
 		s.lot.park(s, seq, limit, own)
 		if ready() {
 			return nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/shmkit/shm/region"
 	"github.com/shmkit/shm/shmchan"
+	"github.com/shmkit/shm/slabpool"
 )
 
 func doctorCommand() *cobra.Command {
@@ -23,9 +24,10 @@ func doctorCommand() *cobra.Command {
 		Long: `Without a NAME: what this system offers to the library, and what crashes have left
 behind. It fails if something that is needed is missing.
 
-With a NAME: what is wrong with that channel: a damaged file, dead or stopped
+With a NAME: what is wrong with that channel or pool: a damaged file, dead or stopped
 processes, a name that nobody uses, a side that is too slow, parking and waking
-for every message. It fails if there is something. It looks twice, --span apart.`,
+for every message, a class of blocks that is used up. It fails if there is
+something. It looks twice, --span apart.`,
 		Example: `  shmctl doctor
   shmctl doctor ticks`,
 		Args:              cobra.MaximumNArgs(1),
@@ -156,6 +158,10 @@ func (f *findings) channel(name string, span time.Duration) {
 	if retired, err := v.reg.Retired(); err == nil && retired {
 		f.add("warn", "name", "it was removed or replaced while it was looked at", "look again")
 	}
+	if v.pool != nil {
+		f.pool(v, span)
+		return
+	}
 	if v.ch == nil {
 		f.add("warn", "channel", v.err.Error(), "shmctl stat "+name+" shows what is there")
 		return
@@ -169,14 +175,22 @@ func (f *findings) traffic(v *view, span time.Duration) {
 		f.add("FAIL", "ring", err.Error(), "messages can be lost or doubled: end both processes, then shmctl rm "+v.name())
 		return
 	}
-	a, err := v.ch.Stats()
+	look := func() (s shmchan.Stats, pool []slabpool.Stats, err error) {
+		if s, err = v.ch.Stats(); err == nil {
+			pool, err = v.ch.Pool()
+		}
+		return s, pool, err
+	}
+	a, poolA, err := look()
 	if err == nil {
 		time.Sleep(span)
 		var b shmchan.Stats
-		if b, err = v.ch.Stats(); err == nil {
+		var poolB []slabpool.Stats
+		if b, poolB, err = look(); err == nil {
 			f.ok("ring", "every slot is sound; %d of %d messages wait", b.Len, v.ch.Info().Cap)
 			f.ends(v, b)
 			f.rates(v, a, b)
+			f.classes(poolA, poolB)
 			return
 		}
 	}

@@ -10,11 +10,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/shmkit/shm/shmchan"
+	"github.com/shmkit/shm/slabpool"
 )
 
 // The tests run the built binary. They make channels in this process, or in
@@ -51,9 +53,22 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// poolChild before a name makes the child hold a block of a pool.
+const poolChild = "pool:"
+
 // child holds the sending end of a channel, in which it leaves three messages,
 // until it is killed or its stdin ends.
 func child(name string) {
+	if name, isPool := strings.CutPrefix(name, poolChild); isPool {
+		p, err := slabpool.Open(name, slabpool.Class{Size: 4096, Count: 2})
+		if err == nil {
+			_, err = p.TryAlloc(100)
+		}
+		fmt.Println("ready", err)
+		io.Copy(io.Discard, os.Stdin)
+		runtime.KeepAlive(p)
+		return
+	}
 	tx, err := shmchan.OpenSender[tick](name)
 	for i := range 3 {
 		if err == nil {

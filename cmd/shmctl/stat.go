@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/shmkit/shm/region"
 	"github.com/shmkit/shm/shmchan"
+	"github.com/shmkit/shm/slabpool"
 )
 
 func statCommand() *cobra.Command {
@@ -20,17 +22,28 @@ func statCommand() *cobra.Command {
 	var times int
 	c := &cobra.Command{
 		Use:   "stat NAME",
-		Short: "Show the counters of a channel",
+		Short: "Show the counters of a channel or a pool",
 		Long: `Show what a channel is and what its ends have done since it was made, predecessors
 included:
 
-  waits     calls that found the channel full (sender) or empty (receiver)
+  waits     calls that found the channel full or no free block (sender), or empty
+            (receiver)
   spun      of those, the ones that were served before they parked
   slept     of those, the ones that parked in the kernel
-  parks     times that a thread parked; more than slept means woken for nothing
+  parks     times that a goroutine parked: in a wait, again if it was woken for
+            nothing; and in Ready, Select (for each of its channels) and WaitPeer,
+            which are no waits
   wakes     times that this side woke the other
-  refused   TrySend that found no room, TryRecv that found no message
+  refused   TrySend that found no room, TryRecv that found no message, TryLoan that
+            found no block
   claims    processes that have had the role; each after the first took it over
+
+Of a pool, or of the pool of a Buf channel, by class:
+
+  in use    blocks that somebody holds, or that are on their way
+  cached    free blocks that an owner keeps for itself
+  at most   in use or cached at once, since the pool was made
+  failed    allocations that found no block
 
 With --watch, print a line of rates each interval.`,
 		Example: `  shmctl stat ticks
@@ -48,6 +61,12 @@ With --watch, print a line of rates each interval.`,
 				return explain(args[0], v.err)
 			}
 			out := c.OutOrStdout()
+			if watch && v.pool != nil {
+				return fmt.Errorf("%q is a pool: --watch is for channels; try `watch shmctl stat %s`, or `shmctl top`", args[0], args[0])
+			}
+			if v.pool != nil {
+				return v.writePool(out, asJSON)
+			}
 			if v.ch == nil {
 				if watch {
 					return explain(args[0], v.err)
@@ -61,13 +80,14 @@ With --watch, print a line of rates each interval.`,
 			if err != nil {
 				return explain(args[0], err)
 			}
+			all, err := v.ch.Pool()
+			if err != nil {
+				return explain(args[0], err)
+			}
 			if asJSON {
-				return writeJSON(out, v.report(s))
+				return writeJSON(out, v.report(s, all))
 			}
-			for _, line := range v.lines(s) {
-				fmt.Fprintln(out, line)
-			}
-			return nil
+			return writeLines(out, v.lines(s, all))
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON; with --watch an object a line")
@@ -79,23 +99,24 @@ With --watch, print a line of rates each interval.`,
 
 // A report is what stat prints as JSON.
 type report struct {
-	Name     string    `json:"name"`
-	Path     string    `json:"path"`
-	Time     time.Time `json:"time"`
-	Type     string    `json:"type"`
-	Size     int       `json:"message_bytes"`
-	Capacity int       `json:"capacity"`
-	Bytes    uint64    `json:"bytes"`
-	Created  time.Time `json:"created"`
-	Creator  int       `json:"creator_pid"`
-	Fill     int       `json:"fill"`
-	High     int       `json:"high_water"`
-	Sent     uint64    `json:"sent"`
-	Received uint64    `json:"received"`
-	Lost     uint64    `json:"lost"`
-	Retired  bool      `json:"removed"`
-	Sender   counts    `json:"sender"`
-	Receiver counts    `json:"receiver"`
+	Name     string        `json:"name"`
+	Path     string        `json:"path"`
+	Time     time.Time     `json:"time"`
+	Type     string        `json:"type"`
+	Size     int           `json:"message_bytes"`
+	Capacity int           `json:"capacity"`
+	Bytes    uint64        `json:"bytes"`
+	Created  time.Time     `json:"created"`
+	Creator  int           `json:"creator_pid"`
+	Fill     int           `json:"fill"`
+	High     int           `json:"high_water"`
+	Sent     uint64        `json:"sent"`
+	Received uint64        `json:"received"`
+	Lost     uint64        `json:"lost"`
+	Retired  bool          `json:"removed"`
+	Sender   counts        `json:"sender"`
+	Receiver counts        `json:"receiver"`
+	Pool     []classReport `json:"pool,omitempty"` // of a Buf channel
 }
 
 type counts struct {
@@ -117,14 +138,14 @@ func countsOf(e shmchan.EndStats) counts {
 
 func takeovers(e shmchan.EndStats) uint32 { return e.Epoch - min(e.Epoch, 1) }
 
-func (v *view) report(s shmchan.Stats) report {
+func (v *view) report(s shmchan.Stats, pool []slabpool.Stats) report {
 	i := v.ch.Info()
-	return report{Name: v.name(), Path: v.path, Time: s.Time, Type: i.Type, Size: i.Size, Capacity: i.Cap, Bytes: i.Bytes, Created: i.Created, Creator: i.Creator,
+	return report{Pool: classReports(pool), Name: v.name(), Path: v.path, Time: s.Time, Type: i.Type, Size: i.Size, Capacity: i.Cap, Bytes: i.Bytes, Created: i.Created, Creator: i.Creator,
 		Fill: s.Len, High: s.High, Sent: s.Sent, Received: s.Received, Lost: s.Lost, Retired: s.Retired, Sender: countsOf(s.Sender), Receiver: countsOf(s.Receiver)}
 }
 
 // lines is what stat prints for people.
-func (v *view) lines(s shmchan.Stats) []string {
+func (v *view) lines(s shmchan.Stats, pool []slabpool.Stats) []string {
 	i := v.ch.Info()
 	lines := []string{
 		fmt.Sprintf("%s  (%s)", printable(v.name()), printable(v.path)),
@@ -150,15 +171,45 @@ func (v *view) lines(s shmchan.Stats) []string {
 		return fmt.Sprintf("%d (%d takeovers, %d deaths)", e.Epoch, takeovers(e), e.Deaths)
 	})
 	if !s.Sender.Counted {
-		return append(lines, "counters  none: the channel was made by a program that does not count")
+		lines = append(lines, "counters  none: the channel was made by a program that does not count")
+		return append(lines, poolPart(pool)...)
 	}
-	row("waits", fmt.Sprintf("%d (channel full)", s.Sender.Waits), fmt.Sprintf("%d (channel empty)", s.Receiver.Waits))
+	why := "channel full"
+	if i.Classes != nil {
+		why = "full, or no block"
+	}
+	row("waits", fmt.Sprintf("%d (%s)", s.Sender.Waits, why), fmt.Sprintf("%d (channel empty)", s.Receiver.Waits))
 	pair("  spun", func(e shmchan.EndStats) any { return e.Spun() })
 	pair("  slept", func(e shmchan.EndStats) any { return e.Slept })
 	pair("parks", func(e shmchan.EndStats) any { return e.Parks })
 	pair("wakes", func(e shmchan.EndStats) any { return e.Wakes })
 	pair("refused", func(e shmchan.EndStats) any { return e.Refused })
-	return lines
+	return append(lines, poolPart(pool)...)
+}
+
+// poolPart is what follows for a Buf channel.
+func poolPart(pool []slabpool.Stats) []string {
+	if pool == nil {
+		return nil
+	}
+	return append([]string{""}, classLines(pool)...)
+}
+
+func writeLines(out io.Writer, lines []string) error {
+	_, err := fmt.Fprintln(out, strings.Join(lines, "\n"))
+	return err
+}
+
+// writePool shows a pool.
+func (v *view) writePool(out io.Writer, asJSON bool) error {
+	l, err := v.pool.Look()
+	if err != nil {
+		return explain(v.name(), err)
+	}
+	if asJSON {
+		return writeJSON(out, v.poolReport(l))
+	}
+	return writeLines(out, v.poolLines(l))
 }
 
 // state says whether the holder of a role lives, and how that is known.
@@ -257,7 +308,7 @@ func (v *view) watch(c *cobra.Command, asJSON bool, every time.Duration, times i
 			}
 		} else {
 			fmt.Fprintf(out, format, r.Time.Format("15:04:05"), fmt.Sprintf("%d%%", r.Percent), count(r.Sent), count(r.Received), count(r.Sender.Waits), count(r.Receiver.Waits),
-				count(r.Sender.Parks), count(r.Receiver.Parks), brief(s.Sender), brief(s.Receiver))
+				count(r.Sender.Parks), count(r.Receiver.Parks), brief(s.Sender.Endpoint, s.Sender.Sleeping), brief(s.Receiver.Endpoint, s.Receiver.Sleeping))
 		}
 		if s.Retired {
 			fmt.Fprintf(c.ErrOrStderr(), "%s was removed or made anew; look again to see the new one\n", v.name())
@@ -268,20 +319,23 @@ func (v *view) watch(c *cobra.Command, asJSON bool, every time.Duration, times i
 }
 
 // brief is who has a role, in at most 9 characters.
-func brief(e shmchan.EndStats) string {
+func brief(e region.Endpoint, sleeping bool) string {
 	switch {
 	case e.Phase == region.Free:
 		return "-"
 	case e.Phase == region.Transit:
 		return "travels"
-	case e.Phase == region.Dead, e.Life == region.Gone:
+	case dead(e):
 		return "dead"
 	case e.Phase != region.Attached:
 		return e.Phase.String()
-	case stopped(e.Endpoint):
+	case stopped(e):
 		return fmt.Sprintf("%d T", e.PID)
-	case e.Sleeping:
+	case sleeping:
 		return fmt.Sprintf("%d P", e.PID)
 	}
 	return fmt.Sprintf("%d", e.PID)
 }
+
+// dead tells whether the process that had a role ended without giving it up.
+func dead(e region.Endpoint) bool { return e.Phase == region.Dead || e.Life == region.Gone }

@@ -31,11 +31,15 @@ was read, or could have been while it was read, is skipped, and a line says how
 many were. On arm64 only messages that the receiver has not taken yet can be
 read.
 
+Of a Buf channel it shows how long each message is, where it lies, and its first
+bytes, as long as the receiver has not released the block; after that it says so.
+
 It ends when the channel is removed, or when its sender has closed and all was
 shown.`,
 		Example: `  shmctl tail ticks
   shmctl tail ticks --last 10
-  shmctl tail ticks --json | jq .value.Price`,
+  shmctl tail ticks --json | jq .value.Price
+  shmctl tail frames --hex --bytes 256`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeNames,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -48,12 +52,18 @@ shown.`,
 			if t.last < 0 || t.last > 0 && (t.limit > 0 || t.old) {
 				return fmt.Errorf("--last %d: want 1 or more, and neither --old nor --count beside it", t.last)
 			}
+			if t.bytes < 1 || t.bytes > maxBytes {
+				return fmt.Errorf("--bytes %d: want 1 to %d", t.bytes, maxBytes)
+			}
 			v, err := openChannel(args[0])
 			if err != nil {
 				return err
 			}
 			defer v.close()
 			t.ch, t.out = v.ch, bufio.NewWriter(c.OutOrStdout())
+			if v.ch.Info().Classes != nil {
+				t.buf = make([]byte, t.bytes)
+			}
 			if t.last > 0 {
 				err = t.newest()
 			} else {
@@ -69,20 +79,26 @@ shown.`,
 	f.BoolVar(&t.hex, "hex", false, "print the bytes in hexadecimal")
 	f.BoolVar(&t.json, "json", false, "print an object a line: position, skipped, value")
 	f.BoolVar(&t.old, "old", false, "begin with the oldest message that still lies in the channel")
+	f.IntVar(&t.bytes, "bytes", 64, "how many bytes of a Buf to show with --hex and --json")
 	f.IntVar(&t.last, "last", 0, "show as many of the messages that were sent last as can be read, and end")
 	f.IntVarP(&t.limit, "count", "n", 0, "stop after this many messages; 0: never")
 	f.DurationVar(&t.every, "interval", time.Millisecond, "how often to look while nothing passes")
 	return c
 }
 
+// maxBytes is how much of a block can be shown.
+const maxBytes = 1 << 20
+
 // A tailer is one tail.
 type tailer struct {
 	hex, json, old bool
 	limit, last    int
 	every          time.Duration
+	bytes          int // of a Buf
 
 	ch  *shmchan.Observer
 	out *bufio.Writer
+	buf []byte // for the contents of a Buf; nil in a channel of a type
 }
 
 func (t *tailer) run(ctx context.Context) error {
@@ -167,13 +183,23 @@ func (t *tailer) print(m shmchan.Sample) {
 	switch {
 	case t.json:
 		b := fmt.Appendf(nil, `{"position":%d,"skipped":%d,"value":`, m.Position, m.Skipped)
-		t.out.Write(append(t.ch.AppendJSON(b, m.Bytes), '}', '\n'))
+		if t.buf != nil {
+			s, err := t.ch.Buf(m.Bytes, t.buf)
+			b = bufJSON(b, t.ch, s, err)
+		} else {
+			b = t.ch.AppendJSON(b, m.Bytes)
+		}
+		t.out.Write(append(b, '}', '\n'))
 		return
 	case m.Skipped > 0:
 		t.skipped(m.Skipped)
 	}
+	if t.buf != nil {
+		t.printBuf(m)
+		return
+	}
 	if t.hex {
-		dump(t.out, m)
+		dump(t.out, fmt.Sprint(m.Position), m.Bytes)
 		return
 	}
 	fmt.Fprintf(t.out, "%d  %s\n", m.Position, t.ch.AppendText(nil, m.Bytes))
@@ -181,13 +207,37 @@ func (t *tailer) print(m shmchan.Sample) {
 
 func (t *tailer) skipped(n uint64) { fmt.Fprintf(t.out, "-- %d skipped\n", n) }
 
-// dump prints a message as lines of 16 bytes.
-func dump(w io.Writer, m shmchan.Sample) {
-	lines := strings.TrimRight(hex.Dump(m.Bytes), "\n")
-	for i, line := range strings.Split(lines, "\n") {
-		head := strings.Repeat(" ", len(fmt.Sprint(m.Position)))
-		if i == 0 {
-			head = fmt.Sprint(m.Position)
+// printBuf shows a message of a Buf channel, and its first bytes if they can
+// still be read.
+func (t *tailer) printBuf(m shmchan.Sample) {
+	s, err := t.ch.Buf(m.Bytes, t.buf)
+	fmt.Fprintf(t.out, "%d  %s", m.Position, bufText(t.ch, s, err))
+	switch {
+	case err != nil:
+		fmt.Fprintln(t.out)
+	case s.Bytes == nil:
+		fmt.Fprintln(t.out, ", released before it could be read")
+	case t.hex:
+		fmt.Fprintln(t.out)
+		dump(t.out, " ", s.Bytes)
+	default:
+		shown := s.Bytes[:min(len(s.Bytes), lineBytes)]
+		fmt.Fprintf(t.out, ": %x", shown)
+		if s.Len > len(shown) {
+			fmt.Fprint(t.out, "…")
+		}
+		fmt.Fprintln(t.out)
+	}
+}
+
+// lineBytes is how many bytes of a block are shown in a line.
+const lineBytes = 16
+
+// dump prints bytes as lines of 16, the first of them behind head.
+func dump(w io.Writer, head string, b []byte) {
+	for i, line := range strings.Split(strings.TrimRight(hex.Dump(b), "\n"), "\n") {
+		if i > 0 {
+			head = strings.Repeat(" ", len(head))
 		}
 		fmt.Fprintf(w, "%s  %s\n", head, line)
 	}

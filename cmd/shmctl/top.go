@@ -207,8 +207,15 @@ func (t *top) detail(r *row, height int) {
 	if r.v.err != nil {
 		lines = append(lines, r.v.err.Error())
 	}
+	if r.v.pool != nil {
+		lines = r.v.poolLines(r.pool)
+	}
 	if r.v.ch != nil {
-		lines = r.v.lines(r.last)
+		pool, err := r.v.ch.Pool()
+		if err != nil {
+			r.err = err
+		}
+		lines = r.v.lines(r.last, pool)
 		lines = append(lines, "", fmt.Sprintf("a second  %s waits, %s parks, %s wakes (sender); %s, %s, %s (receiver)",
 			count(r.rate.Sender.Waits), count(r.rate.Sender.Parks), count(r.rate.Sender.Wakes),
 			count(r.rate.Receiver.Waits), count(r.rate.Receiver.Parks), count(r.rate.Receiver.Wakes)))
@@ -223,9 +230,9 @@ func (t *top) detail(r *row, height int) {
 // style shows what is wrong.
 func (r *row) style() tcell.Style {
 	switch {
-	case r.v.ch == nil && r.v.reg == nil, r.err != nil, brief(r.last.Sender) == "dead", brief(r.last.Receiver) == "dead":
+	case r.v.ch == nil && r.v.pool == nil, r.err != nil, dead(r.last.Sender.Endpoint), dead(r.last.Receiver.Endpoint):
 		return alarm
-	case r.rate.Percent >= 90:
+	case r.fill() >= 90:
 		return warning
 	}
 	return plain

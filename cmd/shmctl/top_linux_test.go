@@ -160,7 +160,8 @@ func TestTopWithoutATerminal(t *testing.T) {
 }
 
 // What looking costs a channel: throughput with top running, beside without.
-// The figure is logged; the limit only says that nothing is stopped.
+// The limit is generous, since the machine is shared; the figure is in
+// docs/performance.md.
 func TestTopDoesNotDisturb(t *testing.T) {
 	if testing.Short() {
 		t.Skip("measures for seconds")
@@ -193,23 +194,31 @@ func TestTopDoesNotDisturb(t *testing.T) {
 	}
 	term := inTerminal(t, "top", "--interval", "50ms")
 	term.shows("watched")
-	var with, without []float64
-	for range 5 {
-		with = append(with, rate())
-		term.keys("p")
-		term.shows("paused")
-		without = append(without, rate())
-		term.keys("p")
-		term.shows("every 50ms")
+	// Medians of five spans each, in turns; thrice if need be, since the machine
+	// may be busy with something else. An observer that slows a channel to less
+	// than half does so each time.
+	var a, b float64
+	for range 3 {
+		var with, without []float64
+		for range 5 {
+			with = append(with, rate())
+			term.keys("p")
+			term.shows("paused")
+			without = append(without, rate())
+			term.keys("p")
+			term.shows("every 50ms")
+		}
+		a, b = median(with), median(without)
+		t.Logf("%s messages/s with top looking every 50 ms, %s with it paused: %.2f", count(a), count(b), a/b)
+		if a >= b/2 {
+			break
+		}
+	}
+	if a < b/2 {
+		t.Errorf("%.0f messages/s while top looks, %.0f while it does not, three times", a, b)
 	}
 	before, err := o.Stats()
 	must(t, err)
-	a, b := median(with), median(without)
-	t.Logf("%s messages/s with top looking every 50 ms, %s with it paused: %.2f", count(a), count(b), a/b)
-	if a < b/1000 { // how fast it goes is the machine's matter
-
-		t.Errorf("%.0f messages/s while top looks, %.0f while it does not", a, b)
-	}
 	// Nobody was woken, and nobody died, on account of it.
 	if before.Sender.Deaths+before.Receiver.Deaths != 0 || before.Sender.Epoch != 1 || before.Receiver.Epoch != 1 {
 		t.Errorf("%+v", before)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/shmkit/shm/region"
 	"github.com/shmkit/shm/shmchan"
+	"github.com/shmkit/shm/slabpool"
 )
 
 // A board is what top shows: the channels, and what they did between the last
@@ -27,7 +28,8 @@ type board struct {
 // A row is one region.
 type row struct {
 	v       *view
-	last    shmchan.Stats
+	last    shmchan.Stats // of a channel
+	pool    slabpool.Look // of a pool
 	rate    rate
 	history []float64 // messages received a second, the latest last
 	err     error
@@ -42,10 +44,24 @@ var columns = []struct {
 	less func(a, b *row) int
 }{
 	{"name", func(a, b *row) int { return strings.Compare(b.v.name(), a.v.name()) }}, // descending means a to z
-	{"fill", func(a, b *row) int { return cmp.Compare(a.rate.Percent, b.rate.Percent) }},
+	{"fill", func(a, b *row) int { return cmp.Compare(a.fill(), b.fill()) }},
 	{"sent", func(a, b *row) int { return cmp.Compare(a.rate.Sent, b.rate.Sent) }},
 	{"received", func(a, b *row) int { return cmp.Compare(a.rate.Received, b.rate.Received) }},
 	{"parks", func(a, b *row) int { return cmp.Compare(a.parks(), b.parks()) }},
+}
+
+// fill is in hundredths.
+func (r *row) fill() int {
+	if r.v.pool != nil {
+		return r.part()
+	}
+	return r.rate.Percent
+}
+
+// part is how much of the bytes of a pool is in use, in hundredths.
+func (r *row) part() int {
+	_, _, part := inUse(r.pool.Classes)
+	return part
 }
 
 func (r *row) parks() float64 { return r.rate.Sender.Parks + r.rate.Receiver.Parks }
@@ -90,6 +106,11 @@ func (r *row) over() bool { return r.v.reg == nil || r.err != nil || r.last.Reti
 
 // look looks at one channel.
 func (r *row) look() {
+	if r.v.pool != nil {
+		r.pool, r.err = r.v.pool.Look()
+		r.last.Retired = r.pool.Retired
+		return
+	}
 	if r.v.ch == nil {
 		if r.v.reg != nil {
 			r.last.Retired, r.err = r.v.reg.Retired()
@@ -149,13 +170,18 @@ func title(width int) string {
 func (r *row) text(width int) string {
 	name := printable(r.v.name())
 	switch {
-	case r.v.ch == nil:
+	case r.v.pool != nil && r.err == nil:
+		used, blocks, part := inUse(r.pool.Classes)
+		who, _ := owners(r.pool)
+		fill := fmt.Sprintf("%s%4d%%", bar(part, 100, fillWidth-5), part)
+		return clip(fmt.Sprintf("%-*s %-*s pool, %d of %d blocks, %s", nameWidth(width), clip(name, nameWidth(width)), fillWidth, fill, used, blocks, who), width)
+	case r.v.ch == nil && r.err == nil:
 		return clip(fmt.Sprintf("%-*s %s", nameWidth(width), clip(name, nameWidth(width)), r.v.kind()), width)
 	case r.err != nil:
 		return clip(fmt.Sprintf("%-*s %v", nameWidth(width), clip(name, nameWidth(width)), r.err), width)
 	}
 	fill := fmt.Sprintf("%s%4d%%", bar(r.last.Len, r.v.ch.Info().Cap, fillWidth-5), r.rate.Percent)
-	return line(width, name, fill, count(r.rate.Sent), count(r.rate.Received), sparkline(r.history, historyWidth(width)), brief(r.last.Sender), brief(r.last.Receiver))
+	return line(width, name, fill, count(r.rate.Sent), count(r.rate.Received), sparkline(r.history, historyWidth(width)), brief(r.last.Sender.Endpoint, r.last.Sender.Sleeping), brief(r.last.Receiver.Endpoint, r.last.Receiver.Sleeping))
 }
 
 // The widths of the columns. In 80 characters: 14 of name, 14 of history; what

@@ -17,6 +17,7 @@ import (
 
 	"github.com/shmkit/shm/region"
 	"github.com/shmkit/shm/shmchan"
+	"github.com/shmkit/shm/slabpool"
 )
 
 const dirEnv = "SHMCHAN_DIR"
@@ -69,8 +70,9 @@ func completeNames(*cobra.Command, []string, string) ([]string, cobra.ShellCompD
 type view struct {
 	path string
 	reg  *region.Observer
-	ch   *shmchan.Observer // nil if it is no channel, or one that cannot be read
-	err  error             // why
+	ch   *shmchan.Observer  // nil if it is no channel, or one that cannot be read
+	pool *slabpool.Observer // nil if it is no pool, or one that cannot be read
+	err  error              // why it is neither
 }
 
 // open looks at a region. There is always a view; err in it tells what could
@@ -81,7 +83,11 @@ func open(path string) *view {
 		return v
 	}
 	v.path = v.reg.Name()
-	v.ch, v.err = shmchan.ObserverOf(v.reg)
+	if v.has(region.KindPool) && !v.has(region.KindLane) {
+		v.pool, v.err = slabpool.ObserverOf(v.reg)
+	} else {
+		v.ch, v.err = shmchan.ObserverOf(v.reg)
+	}
 	return v
 }
 
@@ -133,6 +139,10 @@ func (v *view) sections() string {
 // openChannel looks at a channel, or says why it cannot.
 func openChannel(name string) (*view, error) {
 	v := open(name)
+	if v.pool != nil {
+		v.close()
+		return nil, fmt.Errorf("%q is a pool of blocks, through which no messages pass; `shmctl stat %s` shows who holds how many", name, name)
+	}
 	if v.ch == nil {
 		v.close()
 		return nil, explain(name, v.err)

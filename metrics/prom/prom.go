@@ -1,6 +1,7 @@
 package prom
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,11 +46,24 @@ var ofEnd = []struct {
 	{desc("alive", "Whether a living process has the role.", "role"), prometheus.GaugeValue, func(e *metrics.End) float64 { return truth(e.Alive) }},
 	{desc("claims_total", "Processes that have had the role.", "role"), prometheus.CounterValue, func(e *metrics.End) float64 { return float64(e.Claims) }},
 	{desc("deaths_total", "Of those, the ones that ended without closing.", "role"), prometheus.CounterValue, func(e *metrics.End) float64 { return float64(e.Deaths) }},
-	{desc("waits_total", "Calls that found the channel full (sender) or empty (receiver).", "role"), prometheus.CounterValue, func(e *metrics.End) float64 { return float64(e.Waits) }},
+	{desc("waits_total", "Calls that found the channel full or no free block (sender), or empty (receiver).", "role"), prometheus.CounterValue, func(e *metrics.End) float64 { return float64(e.Waits) }},
 	{desc("sleeps_total", "Of those, the ones that parked.", "role"), prometheus.CounterValue, func(e *metrics.End) float64 { return float64(e.Slept) }},
-	{desc("parks_total", "Times that a thread parked in the kernel.", "role"), prometheus.CounterValue, func(e *metrics.End) float64 { return float64(e.Parks) }},
+	{desc("parks_total", "Times that a goroutine parked: in a wait, Ready, Select or WaitPeer.", "role"), prometheus.CounterValue, func(e *metrics.End) float64 { return float64(e.Parks) }},
 	{desc("wakes_total", "Times that the other side was woken.", "role"), prometheus.CounterValue, func(e *metrics.End) float64 { return float64(e.Wakes) }},
-	{desc("refused_total", "Try calls that found no room, or no message.", "role"), prometheus.CounterValue, func(e *metrics.End) float64 { return float64(e.Refused) }},
+	{desc("refused_total", "Try calls that found no room, no message, or no block.", "role"), prometheus.CounterValue, func(e *metrics.End) float64 { return float64(e.Refused) }},
+}
+
+// ofClass are the metrics of a class of a pool, or of a Buf channel's pool.
+var ofClass = []struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	of   func(*metrics.Class) float64
+}{
+	{desc("pool_blocks", "How many blocks the class has.", "block_bytes"), prometheus.GaugeValue, func(c *metrics.Class) float64 { return float64(c.Count) }},
+	{desc("pool_in_use_blocks", "Blocks that are held, or on their way.", "block_bytes"), prometheus.GaugeValue, func(c *metrics.Class) float64 { return float64(c.InUse) }},
+	{desc("pool_cached_blocks", "Free blocks that an endpoint keeps for itself.", "block_bytes"), prometheus.GaugeValue, func(c *metrics.Class) float64 { return float64(c.Cached) }},
+	{desc("pool_high_water_blocks", "Most blocks that were in use or cached at once.", "block_bytes"), prometheus.GaugeValue, func(c *metrics.Class) float64 { return float64(c.HighWater) }},
+	{desc("pool_failed_total", "Allocations that found no block.", "block_bytes"), prometheus.CounterValue, func(c *metrics.Class) float64 { return float64(c.Failed) }},
 }
 
 // Describe sends the descriptions of all metrics.
@@ -59,6 +73,9 @@ func (c collector) Describe(out chan<- *prometheus.Desc) {
 		out <- m.desc
 	}
 	for _, m := range ofEnd {
+		out <- m.desc
+	}
+	for _, m := range ofClass {
 		out <- m.desc
 	}
 }
@@ -75,6 +92,14 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		name := strings.ToValidUTF8(r.Name, "?")
 		out <- prometheus.MustNewConstMetric(up, prometheus.GaugeValue, truth(r.Error == ""), name)
 		if r.Error != "" {
+			continue
+		}
+		for k := range r.Pool {
+			for _, m := range ofClass {
+				out <- prometheus.MustNewConstMetric(m.desc, m.kind, m.of(&r.Pool[k]), name, strconv.Itoa(r.Pool[k].Size))
+			}
+		}
+		if r.Kind == "pool" {
 			continue
 		}
 		for _, m := range ofChannel {

@@ -12,6 +12,7 @@ import (
 	"github.com/shmkit/shm/metrics"
 	"github.com/shmkit/shm/metrics/prom"
 	"github.com/shmkit/shm/shmchan"
+	"github.com/shmkit/shm/slabpool"
 )
 
 func TestCollector(t *testing.T) {
@@ -56,7 +57,7 @@ shm_sent_messages_total{channel="ticks"} 4
 # TYPE shm_alive gauge
 shm_alive{channel="ticks",role="receiver"} 1
 shm_alive{channel="ticks",role="sender"} 1
-# HELP shm_refused_total Try calls that found no room, or no message.
+# HELP shm_refused_total Try calls that found no room, no message, or no block.
 # TYPE shm_refused_total counter
 shm_refused_total{channel="ticks",role="receiver"} 0
 shm_refused_total{channel="ticks",role="sender"} 1
@@ -75,6 +76,42 @@ shm_refused_total{channel="ticks",role="sender"} 1
 	reg.MustRegister(prom.New(metrics.NewSource()))
 	if _, err := reg.Gather(); err == nil {
 		t.Error("a scrape of nothing succeeds")
+	}
+}
+
+func TestCollectPool(t *testing.T) {
+	t.Setenv("SHMCHAN_DIR", t.TempDir())
+	p, err := slabpool.Open("blocks", slabpool.Class{Size: 64, Count: 2}, slabpool.Class{Size: 4096, Count: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for range 3 {
+		p.TryAlloc(4096) // the last two find nothing
+	}
+	src := metrics.NewSource()
+	defer src.Close()
+	c := prom.New(src)
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(c)
+	err = testutil.GatherAndCompare(reg, strings.NewReader(`
+# HELP shm_pool_in_use_blocks Blocks that are held, or on their way.
+# TYPE shm_pool_in_use_blocks gauge
+shm_pool_in_use_blocks{block_bytes="4096",channel="blocks"} 1
+shm_pool_in_use_blocks{block_bytes="64",channel="blocks"} 0
+# HELP shm_pool_failed_total Allocations that found no block.
+# TYPE shm_pool_failed_total counter
+shm_pool_failed_total{block_bytes="4096",channel="blocks"} 2
+shm_pool_failed_total{block_bytes="64",channel="blocks"} 0
+`), "shm_pool_in_use_blocks", "shm_pool_failed_total")
+	if err != nil {
+		t.Error(err)
+	}
+	if n := testutil.CollectAndCount(c); n != 1+2*5 {
+		t.Errorf("%d metrics", n)
+	}
+	if lint, err := testutil.GatherAndLint(reg); err != nil || len(lint) > 0 {
+		t.Errorf("%v, %v", lint, err)
 	}
 }
 
