@@ -116,7 +116,7 @@ func TestModelEvent(t *testing.T) {
 	n := uint32(suite.UpTo(2, 3))
 	s := suite.New(t)
 	each(func(cfg modelcheck.Config) {
-		cfg.MaxExecutions = suite.UpTo(100_000, 250_000)
+		cfg.MaxExecutions = suite.UpTo(100_000, 200_000)
 		if cfg.Model == modelcheck.SC {
 			cfg.MaxExecutions = 1_000_000
 		}
