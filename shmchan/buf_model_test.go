@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/shmkit/shm/internal/modelcheck"
+	"github.com/shmkit/shm/internal/modelcheck/suite"
 	"github.com/shmkit/shm/internal/word"
 	"github.com/shmkit/shm/shmchan/spsc"
 	"github.com/shmkit/shm/slabpool"
@@ -17,8 +18,6 @@ import (
 // bufreceiver.go do it, from the source that ships but for the waiting (which
 // is that of the typed channel) and for the states of the roles, which are a
 // word each: what region's state word says of attached and dead, with an epoch.
-
-var both = []modelcheck.Model{modelcheck.SC, modelcheck.TSO}
 
 const (
 	modelSize     = 16
@@ -249,35 +248,39 @@ func buggy(b bufBug, capacity, blocks int, successors ...int) func(*modelcheck.W
 }
 
 func TestModelBufs(t *testing.T) {
-	for _, m := range both {
+	models := suite.New(t)
+	for _, m := range suite.Models {
 		cfg := modelcheck.Config{Model: m, MaxExecutions: 10_000}
-		modelcheck.Check(t, "Buf channel of 1, 1 block, "+m.String(), modelcheck.Explore(cfg, world(1, 1)))
-		modelcheck.Check(t, "Buf channel of 2, 2 blocks, "+m.String(), modelcheck.Explore(cfg, world(2, 2)))
-		cfg.MaxExecutions = 250 // for each step
-		modelcheck.Check(t, "sender of Bufs dies, successor, "+m.String(), modelcheck.Sweep(cfg, "sender", world(2, 1, roleSender)))
-		modelcheck.Check(t, "sender of Bufs dies, 2 blocks, "+m.String(), modelcheck.Sweep(cfg, "sender", world(1, 2, roleSender)))
-		modelcheck.Check(t, "receiver of Bufs dies, successor, "+m.String(), modelcheck.Sweep(cfg, "receiver", world(2, 1, roleReceiver)))
-		modelcheck.Check(t, "receiver of Bufs dies, 2 blocks, "+m.String(), modelcheck.Sweep(cfg, "receiver", world(1, 2, roleReceiver)))
-		few := modelcheck.Config{Model: m, Search: modelcheck.Bounded, Preemptions: 1, MaxExecutions: 2_000}
-		modelcheck.Check(t, "sender of Bufs dies, few switches, "+m.String(), modelcheck.Sweep(few, "sender", world(1, 1, roleSender)))
-		modelcheck.Check(t, "receiver of Bufs dies, few switches, "+m.String(), modelcheck.Sweep(few, "receiver", world(1, 1, roleReceiver)))
-		cfg.MaxExecutions = 12 // for each pair of steps
-		modelcheck.Check(t, "both ends of Bufs die, "+m.String(), modelcheck.SweepPair(cfg, "sender", "receiver", world(1, 1, roleSender, roleReceiver)))
+		models.Explore("Buf channel of 1, 1 block", cfg, world(1, 1))
+		models.Explore("Buf channel of 2, 2 blocks", cfg, world(2, 2))
+		cfg.MaxExecutions = suite.UpTo(250, 2_500) // for each step
+		models.Sweep("sender of Bufs dies, successor", cfg, "sender", world(2, 1, roleSender))
+		models.Sweep("sender of Bufs dies, 2 blocks", cfg, "sender", world(1, 2, roleSender))
+		models.Sweep("receiver of Bufs dies, successor", cfg, "receiver", world(2, 1, roleReceiver))
+		models.Sweep("receiver of Bufs dies, 2 blocks", cfg, "receiver", world(1, 2, roleReceiver))
+		few := modelcheck.Config{Model: m, Search: modelcheck.Bounded, Preemptions: 1, MaxExecutions: suite.UpTo(2_000, 6_000)}
+		models.Sweep("sender of Bufs dies, few switches", few, "sender", world(1, 1, roleSender))
+		models.Sweep("receiver of Bufs dies, few switches", few, "receiver", world(1, 1, roleReceiver))
+		cfg.MaxExecutions = suite.UpTo(12, 50) // for each pair of steps
+		models.SweepPair("both ends of Bufs die", cfg, "sender", "receiver", world(1, 1, roleSender, roleReceiver))
 	}
 }
 
 // TestModelBufBugs: the sender dies where it matters, after its block was
 // posted and published, or when it holds one.
 func TestModelBufBugs(t *testing.T) {
-	find := func(name string, b bufBug, capacity, blocks, last int) {
-		t.Helper()
-		var r modelcheck.Result
-		for step := last; step > 0 && r.Failure == nil; step-- {
-			cfg := modelcheck.Config{MaxExecutions: 2_000, Crashes: []modelcheck.Crash{{Thread: "sender", Step: step}}}
-			r = modelcheck.Explore(cfg, buggy(b, capacity, blocks, roleSender))
-		}
-		modelcheck.MustFail(t, name, r, modelcheck.Panic, 0)
+	models := suite.New(t)
+	for _, x := range []struct {
+		name             string
+		bug              bufBug
+		capacity, blocks int
+		step             int // at which the sender dies
+		execution        int
+	}{
+		{"a sweep that does not look at the ring", bufBug{blindSweep: true}, 2, 2, 14, 1243},
+		{"a survivor that does not look again", bufBug{noRecheck: true}, 1, 1, 14, 116},
+	} {
+		cfg := modelcheck.Config{MaxExecutions: 2_000, Crashes: []modelcheck.Crash{{Thread: "sender", Step: x.step}}}
+		models.Bug(x.name, cfg, buggy(x.bug, x.capacity, x.blocks, roleSender), modelcheck.Panic, x.execution)
 	}
-	find("a sweep that does not look at the ring", bufBug{blindSweep: true}, 2, 2, 14)
-	find("a survivor that does not look again", bufBug{noRecheck: true}, 1, 1, 14)
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/shmkit/shm/internal/modelcheck"
+	"github.com/shmkit/shm/internal/modelcheck/suite"
 	"github.com/shmkit/shm/internal/word"
 )
 
@@ -252,22 +253,24 @@ func stale(b bug, others int) func(*modelcheck.World) {
 }
 
 func TestModelSeededBugs(t *testing.T) {
+	models := suite.New(t)
 	sc := modelcheck.Config{MaxExecutions: 100_000}
-	modelcheck.Check(t, "no bug, churn", modelcheck.Explore(modelcheck.Config{MaxExecutions: 5_000}, churn(bug{})))
-	modelcheck.Check(t, "no bug, sweeping", modelcheck.Explore(sc, sweeping(bug{})))
-	modelcheck.Check(t, "no bug, stale handle", modelcheck.Explore(sc, stale(bug{}, 1)))
-	modelcheck.Check(t, "no bug, stale handle, twice", modelcheck.Explore(sc, stale(bug{}, 2)))
+	models.Explore("no bug, churn", modelcheck.Config{MaxExecutions: suite.UpTo(5_000, 100_000)}, churn(bug{}))
+	models.Explore("no bug, sweeping", sc, sweeping(bug{}))
+	models.Explore("no bug, stale handle", sc, stale(bug{}, 1))
+	models.Explore("no bug, stale handle, twice", sc, stale(bug{}, 2))
 	for _, x := range []struct {
-		name  string
-		world func(*modelcheck.World)
-		kind  modelcheck.FailureKind
+		name      string
+		world     func(*modelcheck.World)
+		kind      modelcheck.FailureKind
+		execution int
 	}{
-		{"head without a tag", churn(bug{noTag: true}), modelcheck.Final},
-		{"listed twice behind a stopped popper", sweeping(bug{noToken: true}), modelcheck.Final},
-		{"generation of one bit", stale(bug{oneBit: true}, 2), modelcheck.Panic},
-		{"generation and state in two words", stale(bug{twoWords: true}, 1), modelcheck.Panic},
-		{"double free by load and store", stale(bug{loadNext: true}, 0), modelcheck.Final},
+		{"head without a tag", churn(bug{noTag: true}), modelcheck.Final, 76},
+		{"listed twice behind a stopped popper", sweeping(bug{noToken: true}), modelcheck.Final, 2},
+		{"generation of one bit", stale(bug{oneBit: true}, 2), modelcheck.Panic, 2},
+		{"generation and state in two words", stale(bug{twoWords: true}, 1), modelcheck.Panic, 11},
+		{"double free by load and store", stale(bug{loadNext: true}, 0), modelcheck.Final, 2},
 	} {
-		modelcheck.MustFail(t, x.name, modelcheck.Explore(sc, x.world), x.kind, 0)
+		models.Bug(x.name, sc, x.world, x.kind, x.execution)
 	}
 }

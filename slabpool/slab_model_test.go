@@ -5,12 +5,12 @@ package slabpool
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"testing"
 	"unsafe"
 
 	"github.com/shmkit/shm/internal/modelcheck"
+	"github.com/shmkit/shm/internal/modelcheck/suite"
 	"github.com/shmkit/shm/internal/word"
 	"github.com/shmkit/shm/waiter"
 )
@@ -20,17 +20,6 @@ import (
 // block that two have at once is a race on its payload, or a wrong value. At the
 // end each block must be there exactly once: free, on a list without cycles or
 // found by a look, and given out once by a survivor that takes all.
-
-var deep = flag.Bool("deep", false, "explore larger bounds")
-
-func upTo(n, more int) int {
-	if *deep {
-		return more
-	}
-	return n
-}
-
-var both = []modelcheck.Model{modelcheck.SC, modelcheck.TSO}
 
 // What a Sleeper measures once in a process is measured before any model runs.
 func init() { waiter.NewSleeper(new(waiter.Event), waiter.Park).End() }
@@ -167,9 +156,11 @@ func (s *shared) accounted(gone ...int) error {
 	return nil
 }
 
-func each(f func(cfg modelcheck.Config, name string)) {
-	for _, m := range both {
-		f(modelcheck.Config{Model: m}, m.String())
+// each runs f for each memory model.
+func each(t *testing.T, f func(models *suite.Suite, cfg modelcheck.Config)) {
+	models := suite.New(t)
+	for _, m := range suite.Models {
+		f(models, modelcheck.Config{Model: m})
 	}
 }
 
@@ -191,14 +182,13 @@ func allocWorld(threads, blocks, rounds, cache int) func(*modelcheck.World) {
 }
 
 func TestModelAlloc(t *testing.T) {
-	each(func(cfg modelcheck.Config, name string) {
+	each(t, func(models *suite.Suite, cfg modelcheck.Config) {
 		for _, x := range []struct{ threads, blocks, rounds, cache int }{
 			{2, 1, 1, 0}, {2, 1, 2, 0}, {2, 2, 1, 0}, {2, 2, 2, 0}, {3, 1, 1, 0}, {3, 2, 1, 0}, {3, 3, 1, 0},
 			{2, 1, 1, 1}, {2, 2, 2, 1}, {3, 2, 1, 1},
 		} {
-			cfg.MaxExecutions = upTo(15_000, 2_000_000)
-			modelcheck.Check(t, fmt.Sprintf("%d owners, %d blocks, %d rounds, cache %d, %s", x.threads, x.blocks, x.rounds, x.cache, name),
-				modelcheck.Explore(cfg, allocWorld(x.threads, x.blocks, x.rounds, x.cache)))
+			cfg.MaxExecutions = suite.UpTo(15_000, 60_000)
+			models.Explore(fmt.Sprintf("%d owners, %d blocks, %d rounds, cache %d", x.threads, x.blocks, x.rounds, x.cache), cfg, allocWorld(x.threads, x.blocks, x.rounds, x.cache))
 		}
 	})
 }
@@ -216,13 +206,12 @@ func waitWorld(threads, blocks, rounds, cache int) func(*modelcheck.World) {
 }
 
 func TestModelWait(t *testing.T) {
-	each(func(cfg modelcheck.Config, name string) {
-		cfg.MaxExecutions = upTo(15_000, 2_000_000)
+	each(t, func(models *suite.Suite, cfg modelcheck.Config) {
+		cfg.MaxExecutions = suite.UpTo(15_000, 60_000)
 		for _, x := range []struct{ threads, blocks, rounds, cache int }{
 			{2, 1, 1, 0}, {2, 1, 2, 0}, {2, 1, 1, 1}, {2, 1, 2, 1}, {3, 1, 1, 0}, {3, 1, 1, 1}, {3, 2, 1, 1},
 		} {
-			modelcheck.Check(t, fmt.Sprintf("%d wait for %d blocks, %d rounds, cache %d, %s", x.threads, x.blocks, x.rounds, x.cache, name),
-				modelcheck.Explore(cfg, waitWorld(x.threads, x.blocks, x.rounds, x.cache)))
+			models.Explore(fmt.Sprintf("%d wait for %d blocks, %d rounds, cache %d", x.threads, x.blocks, x.rounds, x.cache), cfg, waitWorld(x.threads, x.blocks, x.rounds, x.cache))
 		}
 	})
 }
@@ -263,16 +252,15 @@ func deathWorld(blocks, cache, sweepers int, successor bool) func(*modelcheck.Wo
 }
 
 func TestModelOwnerDies(t *testing.T) {
-	each(func(cfg modelcheck.Config, name string) {
-		cfg.MaxExecutions = upTo(400, 20_000) // for each step
+	each(t, func(models *suite.Suite, cfg modelcheck.Config) {
+		cfg.MaxExecutions = suite.UpTo(400, 3_000) // for each step
 		for _, x := range []struct {
 			blocks, cache, sweepers int
 			successor               bool
 		}{
 			{1, 0, 1, false}, {2, 0, 1, false}, {1, 1, 1, false}, {1, 0, 2, false}, {1, 0, 0, true}, {2, 1, 0, true},
 		} {
-			modelcheck.Check(t, fmt.Sprintf("owner dies, %d blocks, cache %d, %d sweepers, successor %v, %s", x.blocks, x.cache, x.sweepers, x.successor, name),
-				modelcheck.Sweep(cfg, "victim", deathWorld(x.blocks, x.cache, x.sweepers, x.successor)))
+			models.Sweep(fmt.Sprintf("owner dies, %d blocks, cache %d, %d sweepers, successor %v", x.blocks, x.cache, x.sweepers, x.successor), cfg, "victim", deathWorld(x.blocks, x.cache, x.sweepers, x.successor))
 		}
 	})
 }
@@ -280,19 +268,19 @@ func TestModelOwnerDies(t *testing.T) {
 // TestModelFewSwitches goes the other way: all schedules with at most one
 // preemption, from the beginning.
 func TestModelFewSwitches(t *testing.T) {
-	each(func(cfg modelcheck.Config, name string) {
-		cfg.Search, cfg.Preemptions, cfg.MaxExecutions = modelcheck.Bounded, 1, 2_000 // for each step
-		modelcheck.Check(t, "owner dies, few switches, "+name, modelcheck.Sweep(cfg, "victim", deathWorld(1, 0, 1, false)))
-		modelcheck.Check(t, "owner dies, successor, few switches, "+name, modelcheck.Sweep(cfg, "victim", deathWorld(2, 1, 0, true)))
+	each(t, func(models *suite.Suite, cfg modelcheck.Config) {
+		cfg.Search, cfg.Preemptions, cfg.MaxExecutions = modelcheck.Bounded, 1, suite.UpTo(2_000, 20_000) // for each step
+		models.Sweep("owner dies, few switches", cfg, "victim", deathWorld(1, 0, 1, false))
+		models.Sweep("owner dies, successor, few switches", cfg, "victim", deathWorld(2, 1, 0, true))
 	})
 }
 
 // TestModelSweeperDies: the victim and then who sweeps after it, at each pair
 // of steps. Another survivor sweeps both.
 func TestModelSweeperDies(t *testing.T) {
-	each(func(cfg modelcheck.Config, name string) {
-		cfg.MaxExecutions = upTo(30, 2_000) // for each pair of steps
-		modelcheck.Check(t, "owner and sweeper die, "+name, modelcheck.SweepPair(cfg, "victim", "sweeper", func(w *modelcheck.World) {
+	each(t, func(models *suite.Suite, cfg modelcheck.Config) {
+		cfg.MaxExecutions = suite.UpTo(30, 200) // for each pair of steps
+		models.SweepPair("owner and sweeper die", cfg, "victim", "sweeper", func(w *modelcheck.World) {
 			s := newShared(w, 1)
 			victim, sweeper, survivor := s.seat(0, 0), s.seat(1, 0), s.seat(2, 0)
 			w.Go("victim", func() { s.waits(victim, 1) })
@@ -309,7 +297,7 @@ func TestModelSweeperDies(t *testing.T) {
 				survivor.Sweep(1, dead, false)
 			})
 			w.Final(func() error { return s.accounted(0, 1) })
-		}))
+		})
 	})
 }
 
@@ -317,23 +305,22 @@ func TestModelSweeperDies(t *testing.T) {
 // holds; when it goes on, nothing is listed twice. The others sweep somebody who
 // has died before, so that they look at every block.
 func TestModelOwnerStops(t *testing.T) {
-	each(func(cfg modelcheck.Config, name string) {
-		cfg.MaxExecutions = upTo(600, 20_000) // for each step
+	each(t, func(models *suite.Suite, cfg modelcheck.Config) {
+		cfg.MaxExecutions = suite.UpTo(600, 3_000) // for each step
 		for _, x := range []struct{ blocks, cache int }{{2, 0}, {1, 0}, {2, 1}} {
-			modelcheck.Check(t, fmt.Sprintf("owner stops, %d blocks, cache %d, %s", x.blocks, x.cache, name),
-				modelcheck.SweepStop(cfg, "victim", func(w *modelcheck.World) {
-					s := newShared(w, x.blocks)
-					victim, other, gone := s.seat(0, x.cache), s.seat(1, x.cache), s.seat(2, 0)
-					if _, err := gone.TryAlloc(modelBlock); err != nil { // and died
-						panic(err)
-					}
-					w.Go("victim", func() { s.rounds(victim, 2) })
-					w.Go("other", func() {
-						other.Sweep(2, dead, false)
-						s.rounds(other, 2)
-					})
-					w.Final(func() error { return s.accounted() })
-				}))
+			models.SweepStop(fmt.Sprintf("owner stops, %d blocks, cache %d", x.blocks, x.cache), cfg, "victim", func(w *modelcheck.World) {
+				s := newShared(w, x.blocks)
+				victim, other, gone := s.seat(0, x.cache), s.seat(1, x.cache), s.seat(2, 0)
+				if _, err := gone.TryAlloc(modelBlock); err != nil { // and died
+					panic(err)
+				}
+				w.Go("victim", func() { s.rounds(victim, 2) })
+				w.Go("other", func() {
+					other.Sweep(2, dead, false)
+					s.rounds(other, 2)
+				})
+				w.Final(func() error { return s.accounted() })
+			})
 		}
 	})
 }
@@ -383,19 +370,19 @@ func shareWorld(w *modelcheck.World) {
 }
 
 func TestModelShare(t *testing.T) {
-	each(func(cfg modelcheck.Config, name string) {
-		cfg.MaxExecutions = upTo(15_000, 1_000_000)
-		modelcheck.Check(t, "three share a block, "+name, modelcheck.Explore(cfg, shareWorld))
-		cfg.MaxExecutions = upTo(400, 20_000) // for each step
-		modelcheck.Check(t, "a holder of three dies, "+name, modelcheck.Sweep(cfg, "owner 0", shareWorld))
+	each(t, func(models *suite.Suite, cfg modelcheck.Config) {
+		cfg.MaxExecutions = suite.UpTo(15_000, 60_000)
+		models.Explore("three share a block", cfg, shareWorld)
+		cfg.MaxExecutions = suite.UpTo(400, 3_000) // for each step
+		models.Sweep("a holder of three dies", cfg, "owner 0", shareWorld)
 	})
 }
 
 // TestModelGive: a block goes from hand to hand, by a word that has its
 // generation, and each uses it alone.
 func TestModelGive(t *testing.T) {
-	each(func(cfg modelcheck.Config, name string) {
-		modelcheck.Check(t, "a block is given on, "+name, modelcheck.Explore(cfg, func(w *modelcheck.World) {
+	each(t, func(models *suite.Suite, cfg modelcheck.Config) {
+		models.Explore("a block is given on", cfg, func(w *modelcheck.World) {
 			s := newShared(w, 1)
 			mail := modelcheck.Alloc[word.U64](w, "mail")
 			p, q := s.seat(0, 0), s.seat(1, 0)
@@ -426,6 +413,6 @@ func TestModelGive(t *testing.T) {
 				}
 			})
 			w.Final(func() error { return s.accounted() })
-		}))
+		})
 	})
 }

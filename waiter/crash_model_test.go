@@ -97,8 +97,8 @@ func TestModelPublisherDies(t *testing.T) {
 		s.Sweep("publisher dies", cfg, "publisher", publisherDies(2, false, nil))
 		s.SweepStop("publisher stops", cfg, "publisher", setup{n: 2}.world)
 		s.Sweep("publisher dies, successor", cfg, "publisher", publisherDies(1, true, nil))
-		cfg.MaxExecutions = suite.UpTo(600, 40_000) // for each step
 		s.SweepStop("publisher stops, switching", cfg, "publisher", setup{n: 2, between: switching}.world)
+		cfg.MaxExecutions = suite.UpTo(600, 6_000) // for each step
 		s.Sweep("publisher dies, switching", cfg, "publisher", publisherDies(2, true, switching))
 	})
 }
@@ -108,8 +108,11 @@ func TestModelSleeperDies(t *testing.T) {
 	each(func(cfg modelcheck.Config) {
 		s.SweepStop("sleeper stops", cfg, "sleeper", setup{n: 2}.world)
 		s.Sweep("sleeper dies", cfg, "sleeper", sleeperDies(1, nil))
-		cfg.MaxExecutions = suite.UpTo(600, 40_000) // for each step
 		s.SweepStop("sleeper stops, switching", cfg, "sleeper", setup{n: 2, between: switching}.world)
+		cfg.MaxExecutions = suite.UpTo(600, 6_000) // for each step
+		if cfg.Model == modelcheck.SC {
+			cfg.MaxExecutions = 40_000
+		}
 		s.Sweep("sleeper dies, switching", cfg, "sleeper", sleeperDies(2, switching))
 	})
 }
@@ -119,7 +122,7 @@ func TestModelSleeperDies(t *testing.T) {
 func TestModelBothDie(t *testing.T) {
 	s := suite.New(t)
 	each(func(cfg modelcheck.Config) {
-		cfg.MaxExecutions = suite.UpTo(200, 5_000) // for each pair of steps
+		cfg.MaxExecutions = 5_000 // for each pair of steps
 		s.SweepPair("both die", cfg, "publisher", "sleeper", func(w *modelcheck.World) {
 			const n = 1
 			c := modelcheck.Alloc[cell](w, "c")

@@ -116,7 +116,10 @@ func TestModelEvent(t *testing.T) {
 	n := uint32(suite.UpTo(2, 3))
 	s := suite.New(t)
 	each(func(cfg modelcheck.Config) {
-		cfg.MaxExecutions = suite.UpTo(100_000, 1_500_000)
+		cfg.MaxExecutions = suite.UpTo(100_000, 200_000)
+		if cfg.Model == modelcheck.SC {
+			cfg.MaxExecutions = 1_000_000
+		}
 		s.Explore("event", cfg, setup{n: n}.world)
 		s.Explore("event switching", cfg, setup{n: n, between: switching}.world)
 		cfg.Spurious, cfg.Timeouts = 1, 1
@@ -207,7 +210,7 @@ func TestModelTwoSleepers(t *testing.T) {
 		for _, preset := range []uint32{0, epoch | fence} {
 			s.Explore("two sleepers", modelcheck.Config{Model: m}, world(1, preset))
 		}
-		s.Explore("two sleepers, 2 publishes", modelcheck.Config{Model: m, MaxExecutions: suite.UpTo(40_000, 2_500_000)}, world(2, 0))
+		s.Explore("two sleepers, 2 publishes", modelcheck.Config{Model: m, MaxExecutions: suite.UpTo(40_000, 400_000)}, world(2, 0))
 	}
 }
 

@@ -65,22 +65,46 @@ func (o *office) group(i int) *Group {
 	return &Group{lot: o.lot, seat: o.seats[i], cancel: new(word.U32)}
 }
 
+// direct is what exhausts waiting without a poller.
+const direct = 90_000
+
+// oneSwitch is what exhausts the smaller models at a poller up to one
+// preemption.
+const oneSwitch = 110_000
+
+// someSwitches bounds the others so that at least SC is exhausted.
+func someSwitches() int { return suite.UpTo(7_500, 40_000) }
+
 // pollerModes are each's; once up to a number of executions, and once all
-// schedules with few switches, since a poller has many steps.
-func pollerModes(t *testing.T, most int, f func(s *suite.Suite, cfg modelcheck.Config, few string)) {
+// schedules with few switches, since a poller has many steps. With few 0 the
+// search without that bound is enough.
+func pollerModes(t *testing.T, most, few int, f func(s *suite.Suite, cfg modelcheck.Config, few string)) {
 	s := suite.New(t)
 	each(func(cfg modelcheck.Config) {
 		cfg.MaxExecutions = most
 		f(s, cfg, "")
-		cfg.MaxExecutions = suite.UpTo(most, 1_000_000)
-		cfg.Search, cfg.Preemptions = modelcheck.Bounded, suite.UpTo(1, 2)
-		f(s, cfg, ", few switches")
+		if few > 0 {
+			cfg.Search, cfg.Preemptions, cfg.MaxExecutions = modelcheck.Bounded, 1, few
+			f(s, cfg, ", few switches")
+		}
 	})
 }
 
+// sharedBounds are pollerModes' for a model that goes both ways.
+func sharedBounds(shared bool, few int) (int, int) {
+	if !shared {
+		return direct, 0
+	}
+	return suite.UpTo(5_000, 25_000), few
+}
+
 func TestModelPoller(t *testing.T) {
-	pollerModes(t, suite.UpTo(10_000, 3_000_000), func(s *suite.Suite, cfg modelcheck.Config, few string) {
-		for n := uint32(1); n <= 2; n++ {
+	for n := uint32(1); n <= 2; n++ {
+		few := oneSwitch
+		if n > 1 {
+			few = someSwitches()
+		}
+		pollerModes(t, suite.UpTo(5_000, 25_000), few, func(s *suite.Suite, cfg modelcheck.Config, few string) {
 			s.Explore(fmt.Sprintf("at a poller, %d sent%s", n, few), cfg, func(w *modelcheck.World) {
 				o := openOffice(w, true, 1)
 				c := modelcheck.Alloc[cell](w, "c")
@@ -90,13 +114,13 @@ func TestModelPoller(t *testing.T) {
 				})
 				w.Go("sleeper", func() { c.follow(o.sleeper(&c.ev, 0), n, nil) })
 			})
-		}
-	})
+		})
+	}
 }
 
 // TestModelPollerOfTwo: two goroutines wait at the same poller.
 func TestModelPollerOfTwo(t *testing.T) {
-	pollerModes(t, suite.UpTo(10_000, 3_000_000), func(s *suite.Suite, cfg modelcheck.Config, few string) {
+	pollerModes(t, suite.UpTo(5_000, 25_000), someSwitches(), func(s *suite.Suite, cfg modelcheck.Config, few string) {
 		s.Explore("two at a poller"+few, cfg, func(w *modelcheck.World) {
 			o := openOffice(w, true, 2)
 			var cells [2]*cell
@@ -117,7 +141,7 @@ func TestModelPollerOfTwo(t *testing.T) {
 
 // TestModelPollerCancel: the context ends while the call waits at a poller.
 func TestModelPollerCancel(t *testing.T) {
-	pollerModes(t, suite.UpTo(10_000, 3_000_000), func(s *suite.Suite, cfg modelcheck.Config, few string) {
+	pollerModes(t, suite.UpTo(5_000, 25_000), oneSwitch, func(s *suite.Suite, cfg modelcheck.Config, few string) {
 		s.Explore("cancel at a poller"+few, cfg, func(w *modelcheck.World) {
 			o := openOffice(w, true, 1)
 			c := modelcheck.Alloc[cell](w, "c")
@@ -152,7 +176,7 @@ func verdict(err error, ready, cancelled bool) {
 // TestModelPollerPublisherDies: the publisher dies in place of each of its
 // steps, and whoever watches tells.
 func TestModelPollerPublisherDies(t *testing.T) {
-	pollerModes(t, suite.UpTo(500, 100_000), func(s *suite.Suite, cfg modelcheck.Config, few string) {
+	pollerModes(t, suite.UpTo(500, 2_500), oneSwitch, func(s *suite.Suite, cfg modelcheck.Config, few string) {
 		s.Sweep("publisher dies, sleeper at a poller"+few, cfg, "publisher", func(w *modelcheck.World) {
 			o := openOffice(w, true, 1)
 			c := modelcheck.Alloc[cell](w, "c")
@@ -177,7 +201,8 @@ func TestModelPollerPublisherDies(t *testing.T) {
 // token, until the endpoint is closed, which waits for its end.
 func TestModelReady(t *testing.T) {
 	for _, shared := range []bool{false, true} {
-		pollerModes(t, suite.UpTo(5_000, 3_000_000), func(s *suite.Suite, cfg modelcheck.Config, few string) {
+		most, few := sharedBounds(shared, oneSwitch)
+		pollerModes(t, most, few, func(s *suite.Suite, cfg modelcheck.Config, few string) {
 			s.Explore(fmt.Sprintf("Ready and close, at a poller %v%s", shared, few), cfg, func(w *modelcheck.World) {
 				o := openOffice(w, shared, 1)
 				c := modelcheck.Alloc[cell](w, "c")
@@ -221,7 +246,12 @@ func TestModelReady(t *testing.T) {
 func TestModelGroup(t *testing.T) {
 	for _, shared := range []bool{false, true} {
 		for both := 1; both <= 2; both++ {
-			pollerModes(t, suite.UpTo(5_000, 3_000_000), func(s *suite.Suite, cfg modelcheck.Config, few string) {
+			bound := oneSwitch
+			if both > 1 {
+				bound = someSwitches()
+			}
+			most, few := sharedBounds(shared, bound)
+			pollerModes(t, most, few, func(s *suite.Suite, cfg modelcheck.Config, few string) {
 				s.Explore(fmt.Sprintf("select on two, %d send, at a poller %v%s", both, shared, few), cfg, groupWorld(shared, both, false))
 			})
 		}
@@ -232,7 +262,12 @@ func TestModelGroup(t *testing.T) {
 func TestModelGroupCancel(t *testing.T) {
 	for _, shared := range []bool{false, true} {
 		for senders := range 2 {
-			pollerModes(t, suite.UpTo(5_000, 3_000_000), func(s *suite.Suite, cfg modelcheck.Config, few string) {
+			bound := oneSwitch
+			if senders > 0 {
+				bound = someSwitches()
+			}
+			most, few := sharedBounds(shared, bound)
+			pollerModes(t, most, few, func(s *suite.Suite, cfg modelcheck.Config, few string) {
 				s.Explore(fmt.Sprintf("select cancelled, %d send, at a poller %v%s", senders, shared, few), cfg, groupWorld(shared, senders, true))
 			})
 		}
@@ -292,7 +327,8 @@ func groupWorld(shared bool, senders int, cancel bool) func(*modelcheck.World) {
 // then Kick.
 func TestModelGroupClose(t *testing.T) {
 	for _, shared := range []bool{false, true} {
-		pollerModes(t, suite.UpTo(5_000, 3_000_000), func(s *suite.Suite, cfg modelcheck.Config, few string) {
+		most, few := sharedBounds(shared, someSwitches())
+		pollerModes(t, most, few, func(s *suite.Suite, cfg modelcheck.Config, few string) {
 			s.Explore(fmt.Sprintf("select, one closes, at a poller %v%s", shared, few), cfg, func(w *modelcheck.World) {
 				o := openOffice(w, shared, 1)
 				g := o.group(0)

@@ -73,6 +73,7 @@ type modelEnd struct {
 	await    bool
 	quits    bool
 	ctx      context.Context
+	calls    *calls // if another goroutine may close
 }
 
 func (c *channel) end(which int) modelEnd {
@@ -90,7 +91,7 @@ func (e *modelEnd) claim() {
 	e.peer.ev.Kick()
 }
 
-func (e *modelEnd) news() bool { return e.peer.state.Load() != e.seen }
+func (e *modelEnd) news() bool { return e.gone() || e.peer.state.Load() != e.seen }
 
 func (e *modelEnd) look() uint32 {
 	e.seen = e.peer.state.Load()
@@ -140,6 +141,9 @@ func (s *sendSide) slot() (unsafe.Pointer, error) {
 
 func (s *sendSide) full() error {
 	st := s.look()
+	if s.gone() {
+		return errClosed
+	}
 	if !s.ring.Blocked() {
 		return s.ring.Full()
 	}
@@ -192,6 +196,9 @@ func (r *recvSide) slot() (unsafe.Pointer, error) {
 
 func (r *recvSide) empty() error {
 	st := r.look()
+	if r.gone() {
+		return errClosed
+	}
 	if !r.ring.Blocked() {
 		return r.ring.Empty()
 	}
@@ -347,6 +354,9 @@ func TestModelChannel(t *testing.T) {
 		for _, x := range []struct{ capacity, total, early int }{{1, 2, 0}, {1, 2, 1}, {2, 3, 0}} {
 			cfg.Spurious, cfg.Timeouts = x.early, x.early
 			cfg.MaxExecutions = suite.UpTo(20_000, 150_000)
+			if x.total == 2 && (x.early == 0 || cfg.Model == modelcheck.SC) {
+				cfg.MaxExecutions = 150_000
+			}
 			models.Explore(fmt.Sprintf("channel of %d, %d sent, early returns %d", x.capacity, x.total, x.early), cfg, func(w *modelcheck.World) {
 				c := newChannel(w, x.capacity, x.total)
 				c.add(w, cfg)
@@ -362,7 +372,7 @@ func TestModelChannel(t *testing.T) {
 func TestModelChannelCloses(t *testing.T) {
 	models := suite.New(t)
 	each(func(cfg modelcheck.Config) {
-		cfg.MaxExecutions = suite.UpTo(20_000, 150_000)
+		cfg.MaxExecutions = suite.UpTo(20_000, 400_000)
 		models.Explore("sender closes", cfg, func(w *modelcheck.World) {
 			c := newChannel(w, 1, 1)
 			first, second := c.firstSender(cfg), c.firstReceiver(cfg)
@@ -421,7 +431,7 @@ func (c modelContext) Err() error {
 func TestModelChannelCancels(t *testing.T) {
 	models := suite.New(t)
 	each(func(cfg modelcheck.Config) {
-		cfg.MaxExecutions = suite.UpTo(20_000, 150_000)
+		cfg.MaxExecutions = 20_000
 		models.Explore("receive cancelled", cfg, func(w *modelcheck.World) {
 			c := newChannel(w, 1, 1)
 			first, second := c.firstSender(cfg), c.firstReceiver(cfg)
@@ -447,12 +457,23 @@ func TestModelChannelCancels(t *testing.T) {
 	})
 }
 
+// perStep bounds sweeps of a sender and a receiver, and of those and a
+// successor. Under SC the former are exhausted.
+func perStep(cfg modelcheck.Config) (two, three int) {
+	two, three = suite.UpTo(600, 1_500), suite.UpTo(600, 1_500)
+	if cfg.Model == modelcheck.SC {
+		two, three = 3_000, suite.UpTo(600, 3_000)
+	}
+	return two, three
+}
+
 // TestModelSenderDies: at each step; the receiver is told after it has got
 // what was published, or a successor goes on while it is at work.
 func TestModelSenderDies(t *testing.T) {
 	models := suite.New(t)
 	each(func(cfg modelcheck.Config) {
-		cfg.MaxExecutions = suite.UpTo(600, 3_000) // for each step
+		two, three := perStep(cfg)
+		cfg.MaxExecutions = two
 		models.Sweep("sender dies", cfg, "sender", func(w *modelcheck.World) {
 			c := newChannel(w, 1, 2)
 			first, second := c.firstSender(cfg), c.firstReceiver(cfg)
@@ -472,6 +493,7 @@ func TestModelSenderDies(t *testing.T) {
 				}
 			})
 		})
+		cfg.MaxExecutions = three
 		models.Sweep("sender dies, successor", cfg, "sender", func(w *modelcheck.World) {
 			c := newChannel(w, 1, 2)
 			c.await = true
@@ -480,6 +502,7 @@ func TestModelSenderDies(t *testing.T) {
 			c.nextSender(w, "next sender", "sender")
 			w.Final(func() error { return c.all(0) })
 		})
+		cfg.MaxExecutions = two
 		models.SweepStop("sender stops", cfg, "sender", func(w *modelcheck.World) {
 			c := newChannel(w, 1, 2)
 			c.add(w, cfg)
@@ -493,7 +516,8 @@ func TestModelSenderDies(t *testing.T) {
 func TestModelReceiverDies(t *testing.T) {
 	models := suite.New(t)
 	each(func(cfg modelcheck.Config) {
-		cfg.MaxExecutions = suite.UpTo(600, 3_000) // for each step
+		two, three := perStep(cfg)
+		cfg.MaxExecutions = two
 		models.Sweep("receiver dies", cfg, "receiver", func(w *modelcheck.World) {
 			c := newChannel(w, 1, 2)
 			first, second := c.firstSender(cfg), c.firstReceiver(cfg)
@@ -505,6 +529,7 @@ func TestModelReceiverDies(t *testing.T) {
 			w.Go("receiver", func() { must(second().rest(c)) })
 			c.watch(w, receiver, "receiver")
 		})
+		cfg.MaxExecutions = three
 		models.Sweep("receiver dies, successor", cfg, "receiver", func(w *modelcheck.World) {
 			c := newChannel(w, 1, 2)
 			c.await = true
@@ -513,6 +538,7 @@ func TestModelReceiverDies(t *testing.T) {
 			c.nextReceiver(w, "next receiver", "receiver")
 			w.Final(func() error { return c.all(1) })
 		})
+		cfg.MaxExecutions = two
 		models.SweepStop("receiver stops", cfg, "receiver", func(w *modelcheck.World) {
 			c := newChannel(w, 1, 2)
 			c.add(w, cfg)
@@ -550,7 +576,7 @@ func TestModelFewSwitches(t *testing.T) {
 func TestModelBothEndsDie(t *testing.T) {
 	models := suite.New(t)
 	each(func(cfg modelcheck.Config) {
-		cfg.MaxExecutions = suite.UpTo(40, 300) // for each pair of steps
+		cfg.MaxExecutions = suite.UpTo(40, 200) // for each pair of steps
 		models.SweepPair("both ends die", cfg, "sender", "receiver", func(w *modelcheck.World) {
 			c := newChannel(w, 1, 1)
 			c.await = true

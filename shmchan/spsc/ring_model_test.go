@@ -196,7 +196,7 @@ func TestModelRing(t *testing.T) {
 						func(s *shared, p *Producer) { s.sendBatches(p, n, 3) },
 						func(s *shared, c *Consumer) { s.recvBatches(c, n, 3) }},
 				} {
-					models.Explore(fmt.Sprintf("ring of %d, %s", capacity, how.name), modelcheck.Config{Model: m, MaxExecutions: suite.UpTo(100_000, 2_000_000)}, func(w *modelcheck.World) {
+					models.Explore(fmt.Sprintf("ring of %d, %s", capacity, how.name), modelcheck.Config{Model: m, MaxExecutions: suite.UpTo(100_000, 400_000)}, func(w *modelcheck.World) {
 						s := newShared(w, capacity, start)
 						p, c := s.producer(), s.consumer()
 						w.Go("producer", func() { how.send(s, p) })

@@ -71,7 +71,7 @@ func TestModelViewMessage(t *testing.T) {
 			for _, start := range starts {
 				for wanted := range 2 {
 					n := capacity + 1 + wanted
-					s.Explore(fmt.Sprintf("view of a ring of %d, message %d of %d", capacity, wanted, n), modelcheck.Config{Model: m, MaxExecutions: suite.UpTo(50_000, 2_000_000)}, watched(capacity, start, n, wanted, (*View).sample))
+					s.Explore(fmt.Sprintf("view of a ring of %d, message %d of %d", capacity, wanted, n), modelcheck.Config{Model: m, MaxExecutions: 50_000}, watched(capacity, start, n, wanted, (*View).sample))
 				}
 			}
 		}
@@ -85,7 +85,7 @@ func TestModelViewPositions(t *testing.T) {
 	for _, capacity := range []int{1, 2, 4} {
 		for _, start := range starts {
 			n := capacity + 2
-			st.Explore(fmt.Sprintf("view of the ends of a ring of %d", capacity), modelcheck.Config{MaxExecutions: suite.UpTo(30_000, 2_000_000)}, func(w *modelcheck.World) {
+			st.Explore(fmt.Sprintf("view of the ends of a ring of %d", capacity), modelcheck.Config{MaxExecutions: suite.UpTo(30_000, 300_000)}, func(w *modelcheck.World) {
 				s := newShared(w, capacity, start)
 				p, c := s.producer(), s.consumer()
 				v := View{p.ring}
