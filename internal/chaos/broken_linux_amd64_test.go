@@ -79,7 +79,7 @@ var broken = []struct {
 		}}, "blocks are in use", "pool"},
 }
 
-func (v *victim) look() { _, v.states = poolWords(v.role.where) }
+func (v *victim) look() { _, _, v.states = poolWords(v.role.where) }
 
 // spoil makes a free block one that is on its way, and nobody's.
 func (v *victim) spoil() {

@@ -201,9 +201,9 @@ func (st *stage) hold() {
 	st.must(st.ctl.check(&st.check))
 }
 
-// poolWords are the head of the free list of the first class, and the states of its
-// blocks, in the memory that is shared under the name: see package slabpool.
-func poolWords(where string) (head *atomic.Uint64, states []*atomic.Uint64) {
+// poolWords are the head of the free list of the first class, the word that tells of
+// free blocks beside it, and the states of its blocks, in the memory that is shared under the name: see package slabpool.
+func poolWords(where string) (head, hidden *atomic.Uint64, states []*atomic.Uint64) {
 	for _, m := range mappings() {
 		if m.name == where {
 			at := m.from
@@ -211,11 +211,11 @@ func poolWords(where string) (head *atomic.Uint64, states []*atomic.Uint64) {
 			for i := range poolClass.Count {
 				states = append(states, r.word(r.states+16*i))
 			}
-			return r.word(r.heads), states
+			return r.word(r.heads), r.word(r.heads + 8), states
 		}
 	}
 	fail("nothing is mapped that has the name")
-	return nil, nil
+	return nil, nil, nil
 }
 
 // What the count of a pool must find, beside what TestSweepFinds does to it.
@@ -236,12 +236,13 @@ func TestCounted(t *testing.T) {
 	q, err := slabpool.Open(where) // its mapping has the name, that of the maker another one
 	must(t, err)
 	defer q.Close()
-	head, states := poolWords(where)
-	list := head.Swap(0)
+	head, hidden, states := poolWords(where)
+	list, more := head.Swap(0), hidden.Swap(0)
 	if counted(p) == nil {
 		t.Error("free blocks that cannot be had were not seen")
 	}
 	head.Store(list)
+	hidden.Store(more)
 	w := states[0].Swap(4)
 	if counted(p) == nil {
 		t.Error("a block that is in no state was not seen")
