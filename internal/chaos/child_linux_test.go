@@ -101,6 +101,9 @@ func produce(c *control, args []string) {
 		case !errors.Is(err, shmchan.ErrPeerDied):
 			fail("send: %v", err)
 		case r.where == "": // nobody can follow
+			if err := accounted(tx); err != nil {
+				fail("told of the death: %v", err)
+			}
 			os.Exit(0)
 		}
 	}
@@ -152,6 +155,9 @@ func consume(c *control, args []string) {
 		case !errors.Is(err, shmchan.ErrPeerDied):
 			fail("receive: %v", err)
 		case r.where == "":
+			if err := accounted(rx); err != nil {
+				fail("told of the death: %v", err)
+			}
 			os.Exit(0)
 		}
 	}

@@ -16,6 +16,9 @@
 // A hostile peer (hostile_linux_test.go): a child maps a channel and writes
 // garbage into all of it, at random and at aim, while another child works.
 //
+// Of Buf channels, and of a pool (pools_linux_amd64_test.go), each block is counted
+// after a death: bufs_linux_test.go.
+//
 // What may be delivered, and how often, is said by the checker (check_test.go), a
 // pure function of what a consumer has written down; its own tests feed it lost,
 // doubled, torn and disordered messages. How the processes talk is in
@@ -25,7 +28,7 @@
 //
 //	go test ./internal/chaos                           # a few of everything, seconds
 //	go test ./internal/chaos -ci                       # a sample, about a minute
-//	go test ./internal/chaos -timeout 0 -v -soak       # all of it, about an hour on two CPUs
+//	go test ./internal/chaos -timeout 0 -v -soak       # all of it, hours on two CPUs
 //
 // docs/reliability.md says what "every" covers, and what the last soak found.
 package chaos

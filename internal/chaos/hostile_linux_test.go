@@ -3,8 +3,10 @@ package chaos
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -12,7 +14,6 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/shmkit/shm/shmchan"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,6 +23,8 @@ type region struct {
 	sound []byte // what was there in the beginning
 	parts []part
 	rnd   *rand.Rand
+
+	heads, states int // in a pool: where its first free list, and its first record, lie
 }
 
 // A part is a section of the region, or something in it that deserves more than
@@ -53,8 +56,30 @@ func newRegion(mem []byte) *region {
 				r.parts = append(r.parts, part{from + 384, from + size})
 			}
 		}
+		if kind == 6 {
+			r.pool(from, size)
+		}
 	}
 	return r
+}
+
+// pool finds the words of a pool: see slabpool/layout.go.
+func (r *region) pool(from, size int) {
+	n := min(int(binary.NativeEndian.Uint64(r.sound[from:])), 16)
+	r.heads = from + 512
+	r.states = r.heads + 128*n
+	records := 0
+	for i := range n {
+		count := binary.NativeEndian.Uint64(r.sound[from+128+16*i+8:])
+		records += 64 << bits.Len64((count-1)/4)
+	}
+	if n < 1 || r.states+records > from+size {
+		return // not made yet
+	}
+	r.parts = append(r.parts, part{from, r.heads}) // classes, and the event
+	for range 3 {
+		r.parts = append(r.parts, part{r.heads, r.states}, part{r.states, r.states + records})
+	}
 }
 
 func (r *region) word(at int) *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Pointer(&r.mem[at&^7])) }
@@ -64,7 +89,7 @@ func (r *region) mutate() {
 	p := r.parts[r.rnd.IntN(len(r.parts))]
 	at := p.from + r.rnd.IntN(p.to-p.from)
 	w := r.word(at)
-	switch r.rnd.IntN(16) {
+	switch r.rnd.IntN(18) {
 	case 0:
 		r.mem[at] = byte(r.rnd.Uint32())
 	case 1:
@@ -95,6 +120,10 @@ func (r *region) mutate() {
 		copy(r.mem[p.from:p.to], r.sound[p.from:p.to])
 	case 15: // all of it
 		copy(r.mem, r.sound)
+	case 16: // the state of a block: flags and holders, of the same generation
+		w.Store(w.Load()&^0xffffff | r.rnd.Uint64N(8) | r.rnd.Uint64N(8)<<8)
+	case 17: // the first of a list, the next of one, a handle's block
+		w.Store(w.Load()&^0xffffff | r.rnd.Uint64N(16))
 	}
 }
 
@@ -248,10 +277,10 @@ func (h hunt) run(t testing.TB, c *control, page *os.File, size int, d time.Dura
 	return err
 }
 
-// regionSize is the size of the channels here.
-func regionSize(t testing.TB) int {
-	name := kindOf("disk").place(t)
-	tx, err := shmchan.OpenSender[message](name, ends("park")...)
+// regionSize is the size of the channels of a kind.
+func regionSize(t testing.TB, k *kind) int {
+	name := filepath.Join(onDisk(t), "channel")
+	tx, err := k.openSender(name, ends("park")...)
 	must(t, err)
 	defer tx.Close()
 	st, err := os.Stat(name)
@@ -263,9 +292,10 @@ func regionSize(t testing.TB) int {
 // writes garbage into all of its memory.
 func TestHostilePeer(t *testing.T) {
 	c, page := newControl(t)
-	size := regionSize(t)
+	size := map[string]int{}
 	var hunts []hunt
 	for i := range kinds {
+		size[kinds[i].name] = regionSize(t, &kinds[i])
 		for _, side := range []string{"sender", "receiver"} {
 			for _, policy := range []string{"adaptive", "park"} {
 				hunts = append(hunts, hunt{kind: kinds[i].name, side: side, policy: policy, patience: patience})
@@ -278,7 +308,7 @@ func TestHostilePeer(t *testing.T) {
 	rounds := 0
 	for ; time.Since(begin) < total || rounds < len(hunts); rounds++ {
 		h := hunts[rounds%len(hunts)]
-		if err := h.run(t, c, page, size, time.Duration(rand.N(int64(much(800, 400, 100))))*time.Millisecond); err != nil {
+		if err := h.run(t, c, page, size[h.kind], time.Duration(rand.N(int64(much(800, 400, 100))))*time.Millisecond); err != nil {
 			t.Fatalf("%+v: %v", h, err)
 		}
 	}
@@ -298,7 +328,7 @@ func TestHostilePeer(t *testing.T) {
 // TestHostilePeerFinds: what a prey must not do is found.
 func TestHostilePeerFinds(t *testing.T) {
 	c, page := newControl(t)
-	size := regionSize(t)
+	size := regionSize(t, kindOf("named"))
 	for _, cheat := range []string{"stray before", "stray behind", "panic", "hoard", "undocumented", "hang"} {
 		h := hunt{kind: "named", side: "sender", policy: "park", patience: time.Second, cheat: cheat}
 		quiet := os.Stderr

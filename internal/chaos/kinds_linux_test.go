@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/shmkit/shm/shmchan"
+	"github.com/shmkit/shm/slabpool"
 	"github.com/shmkit/shm/waiter"
 )
 
@@ -53,24 +54,57 @@ type kind struct {
 	openReceiver func(string, ...shmchan.Option) (receiver, error)
 	takeSender   func(*os.File, ...shmchan.Option) (sender, error)
 	takeReceiver func(*os.File, ...shmchan.Option) (receiver, error)
+
+	bufs *shape // nil: a channel of a type
+	pool bool   // no channel, but a slabpool.Pool
 }
 
-var kinds = []kind{
+// kinds are those that are killed at random, and attacked.
+var kinds = append(typedKinds[:len(typedKinds):len(typedKinds)],
+	bufs("buf pair", nil, mixed),
+	bufs("buf named", inShm, mixed),
+)
+
+// mixed takes all ways that a Buf can take, and holds some.
+var mixed = shape{sizes: []int{short, full, 3 * full, 17 * full}, keep: 2, pool: ample}
+
+var typedKinds = []kind{
 	typed("pair", nil),
 	typed("named", inShm),
 	typed("disk", onDisk),
 }
 
+// sweepKinds are those of the sweep. Each Buf channel has messages of one size, so
+// that an operation is the same each time.
+var sweepKinds = append(typedKinds[:len(typedKinds):len(typedKinds)],
+	bufs("block pair", nil, shape{sizes: []int{3 * full}, pool: ample}),
+	bufs("block named", inShm, shape{sizes: []int{3 * full}, pool: ample}),
+	bufs("tight", inShm, shape{sizes: []int{3 * full}, pool: []slabpool.Class{{Size: 3 * full, Count: capacity}}}),
+	bufs("inline", inShm, shape{sizes: []int{short}, pool: ample}),
+	kind{name: "pool", dir: inShm, pool: true},
+)
+
 func kindOf(name string) *kind {
-	for i := range kinds {
-		if kinds[i].name == name {
-			return &kinds[i]
+	for _, all := range [][]kind{kinds, sweepKinds} {
+		for i := range all {
+			if all[i].name == name {
+				return &all[i]
+			}
 		}
 	}
 	panic("no kind " + name)
 }
 
 func (k *kind) named() bool { return k.dir != nil }
+
+// takes tells how many messages a receiver that dies can take along: see checker.
+// A Buf is the receiver's as soon as it has it, also by Peek.
+func (k *kind) takes(n uint64) uint64 {
+	if k.bufs != nil {
+		return max(n, 1)
+	}
+	return n
+}
 
 // typed is a channel of shmchan.
 func typed(name string, dir func(testing.TB) string) kind {

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/shmkit/shm/shmchan"
+	"github.com/shmkit/shm/slabpool"
 )
 
 // An operation is what a victim is killed in. Its name leads the child to it.
@@ -18,14 +20,27 @@ type operation struct {
 	blocks bool                // the operation ends in a park of its own
 	takes  uint64              // see checker
 	alone  bool                // the other end has closed already
-	kinds  func(k *kind) bool  // nil: all
+	kinds  func(k *kind) bool  // nil: all channels
 	prep   func(v *victim)     // just before
 	run    func(v *victim)     // traced
 	scene  func(*stage, point) // what surrounds it, and what must be true afterwards
 }
 
-func named(k *kind) bool   { return k.named() }
-func unnamed(k *kind) bool { return !k.named() }
+// on tells whether the operation is one of the kind.
+func (op *operation) on(k *kind) bool {
+	if op.kinds == nil {
+		return !k.pool
+	}
+	return op.kinds(k)
+}
+
+// Long operations are not swept on "tight" and "inline", where they are the same.
+func usual(k *kind) bool    { return !k.pool && k.name != "tight" && k.name != "inline" }
+func named(k *kind) bool    { return usual(k) && k.named() }
+func unnamed(k *kind) bool  { return usual(k) && !k.named() }
+func typeOnly(k *kind) bool { return !k.pool && k.bufs == nil }
+func blocks(k *kind) bool   { return k.bufs != nil && k.name != "inline" }
+func pools(k *kind) bool    { return k.pool }
 
 var operations = []operation{
 	{name: "Send", sends: true, run: (*victim).send, scene: (*stage).sending},
@@ -33,24 +48,37 @@ var operations = []operation{
 	{name: "Send, full, parks", sends: true, blocks: true, prep: (*victim).fill, run: (*victim).send, scene: (*stage).sending},
 	{name: "Reserve, Commit", sends: true, run: (*victim).reserve, scene: (*stage).sending},
 	{name: "Reserve, Commit, receiver parked", sends: true, parked: true, run: (*victim).reserve, scene: (*stage).sending},
-	{name: "SendBatch", sends: true, run: (*victim).sendBatch, scene: (*stage).sending},
-	{name: "SendBatch, receiver parked", sends: true, parked: true, run: (*victim).sendBatch, scene: (*stage).sending},
+	{name: "SendBatch", sends: true, kinds: typeOnly, run: (*victim).sendBatch, scene: (*stage).sending},
+	{name: "SendBatch, receiver parked", sends: true, parked: true, kinds: typeOnly, run: (*victim).sendBatch, scene: (*stage).sending},
 	{name: "Recv", takes: 1, run: (*victim).recv, scene: (*stage).receiving},
 	{name: "Recv, sender parked", takes: 1, parked: true, run: (*victim).recv, scene: (*stage).receiving},
 	{name: "Recv, empty, parks", takes: 1, blocks: true, prep: (*victim).empty, run: (*victim).recv, scene: (*stage).receiving},
 	{name: "Peek, Release", run: (*victim).peek, scene: (*stage).receiving},
 	{name: "Peek, Release, sender parked", parked: true, run: (*victim).peek, scene: (*stage).receiving},
-	{name: "RecvBatch", takes: burst, run: (*victim).recvBatch, scene: (*stage).receiving},
-	{name: "RecvBatch, sender parked", takes: burst, parked: true, run: (*victim).recvBatch, scene: (*stage).receiving},
+	{name: "RecvBatch", takes: burst, kinds: typeOnly, run: (*victim).recvBatch, scene: (*stage).receiving},
+	{name: "RecvBatch, sender parked", takes: burst, parked: true, kinds: typeOnly, run: (*victim).recvBatch, scene: (*stage).receiving},
 
-	{name: "Close of the sender", sends: true, prep: (*victim).two, run: (*victim).close, scene: (*stage).leaving},
+	{name: "Loan, Release", sends: true, kinds: blocks, run: (*victim).borrow, scene: (*stage).sending},
+	{name: "Loan, none free, parks", sends: true, blocks: true, kinds: blocks, prep: (*victim).exhaust, run: (*victim).borrow, scene: (*stage).sending},
+
+	{name: "Pool Alloc", kinds: pools, run: (*victim).alloc, scene: (*stage).pooling},
+	{name: "Pool Alloc, from the cache", kinds: pools, prep: (*victim).cache, run: (*victim).alloc, scene: (*stage).pooling},
+	{name: "Pool Alloc, from another's cache", kinds: pools, prep: (*victim).most, run: (*victim).alloc, scene: (*stage).pooling},
+	{name: "Pool Alloc, none free, parks", blocks: true, kinds: pools, prep: (*victim).all, run: (*victim).alloc, scene: (*stage).pooling},
+	{name: "Pool Free, into the cache", kinds: pools, prep: (*victim).alloc, run: (*victim).free, scene: (*stage).pooling},
+	{name: "Pool Free, onto the list", kinds: pools, prep: (*victim).full, run: (*victim).free, scene: (*stage).pooling},
+	{name: "Pool Free, another waits", parked: true, kinds: pools, prep: (*victim).all, run: (*victim).free, scene: (*stage).pooling},
+	{name: "Pool Share, Free", kinds: pools, prep: (*victim).alloc, run: (*victim).share, scene: (*stage).pooling},
+	{name: "Pool Give", kinds: pools, prep: (*victim).alloc, run: (*victim).give, scene: (*stage).pooling},
+
+	{name: "Close of the sender", sends: true, kinds: usual, prep: (*victim).two, run: (*victim).close, scene: (*stage).leaving},
 	{name: "Close of the sender, last", sends: true, alone: true, kinds: named, run: (*victim).close, scene: (*stage).leaving},
-	{name: "Close of the receiver", run: (*victim).close, scene: (*stage).leaving},
+	{name: "Close of the receiver", kinds: usual, run: (*victim).close, scene: (*stage).leaving},
 	{name: "Close of the receiver, last", alone: true, kinds: named, run: (*victim).close, scene: (*stage).leaving},
 	{name: "Detach of the sender", sends: true, kinds: named, prep: (*victim).two, run: (*victim).detach, scene: (*stage).leaving},
 	{name: "Detach of the receiver", kinds: named, run: (*victim).detach, scene: (*stage).leaving},
-	{name: "File of the sender", sends: true, prep: (*victim).two, run: (*victim).file, scene: (*stage).leaving},
-	{name: "File of the receiver", run: (*victim).file, scene: (*stage).leaving},
+	{name: "File of the sender", sends: true, kinds: usual, prep: (*victim).two, run: (*victim).file, scene: (*stage).leaving},
+	{name: "File of the receiver", kinds: usual, run: (*victim).file, scene: (*stage).leaving},
 
 	{name: "open sender, new", sends: true, opens: true, kinds: named, run: (*victim).attach, scene: (*stage).making},
 	{name: "open receiver, new", opens: true, kinds: named, run: (*victim).attach, scene: (*stage).making},
@@ -84,6 +112,11 @@ type victim struct {
 	life uint64
 	tx   sender
 	rx   receiver
+	pool *slabpool.Pool
+	hs   []slabpool.Handle
+
+	states []*atomic.Uint64 // of the blocks of the first class, for a broken one
+
 	next uint64
 	ms   [burst]message
 }
@@ -96,6 +129,9 @@ func victimMain(c *control, args []string) {
 	v := &victim{c: c, op: op, role: roleOf(args[1], args[2], "park"), life: number(args[3])}
 	if !op.opens {
 		v.attach()
+	}
+	if tx, ok := v.tx.(*bufSender); ok {
+		tx.borrow() // the first one allocates
 	}
 	if op.prep != nil {
 		op.prep(v)
@@ -127,9 +163,12 @@ func grow(kib int) byte {
 
 func (v *victim) attach() {
 	var err error
-	if v.op.sends {
+	switch {
+	case v.role.k.pool:
+		v.pool, err = slabpool.Open(v.role.where)
+	case v.op.sends:
 		v.tx, err = v.role.sender()
-	} else {
+	default:
 		v.rx, err = v.role.receiver()
 	}
 	if err != nil {
@@ -210,6 +249,20 @@ func (v *victim) peek() {
 func (v *victim) recvBatch() {
 	n, err := v.rx.RecvBatch(bg, v.ms[:])
 	v.got(err, v.ms[:n]...)
+}
+
+// borrow takes a loan and gives it back.
+func (v *victim) borrow() {
+	if err := v.tx.(*bufSender).borrow(); err != nil {
+		fail("borrow: %v", err)
+	}
+}
+
+// exhaust takes all blocks.
+func (v *victim) exhaust() {
+	if _, err := v.tx.(*bufSender).exhaust(); err != nil {
+		fail("exhaust: %v", err)
+	}
 }
 
 // empty takes all that is there.

@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"math/rand/v2"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shmkit/shm/shmchan"
+	"github.com/shmkit/shm/slabpool"
 )
 
 // What a prey counts.
@@ -52,6 +54,7 @@ func note(c *control, what string, err error) {
 	for _, ok := range []error{
 		io.EOF, shmchan.ErrFull, shmchan.ErrEmpty, shmchan.ErrBusy, shmchan.ErrMismatch,
 		context.DeadlineExceeded, fs.ErrInvalid, fs.ErrNotExist,
+		shmchan.ErrStaleHandle, shmchan.ErrTooLarge, slabpool.ErrExhausted, // of Bufs
 	} {
 		if errors.Is(err, ok) {
 			return
@@ -163,6 +166,7 @@ func sendUntil(c *control, tx sender, over func() bool) {
 	var buf [6]message
 	for i := 0; !over(); i++ {
 		ctx, cancel := brief(i / 8)
+		noteOdd(c, tx, ctx, i)
 		var err error
 		switch i % 8 {
 		case 0, 1, 2:
@@ -192,6 +196,7 @@ func recvUntil(c *control, rx receiver, over func() bool) {
 	sink := uint64(0)
 	for i := 0; !over(); i++ {
 		ctx, cancel := brief(i / 8)
+		noteOdd(c, rx, ctx, i)
 		var err error
 		switch i % 8 {
 		case 0, 1, 2:
@@ -218,6 +223,15 @@ func recvUntil(c *control, rx receiver, over func() bool) {
 		note(c, "receive", err)
 	}
 	runtime.KeepAlive(sink)
+}
+
+// noteOdd makes now and then the calls that only Bufs have.
+func noteOdd(c *control, end any, ctx context.Context, i int) {
+	if e, ok := end.(interface{ odd(context.Context) []error }); ok && i%16 == 5 {
+		for n, err := range e.odd(ctx) {
+			note(c, fmt.Sprintf("call %d on a Buf", n), err)
+		}
+	}
 }
 
 // watchUntil uses what any goroutine may call.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/shmkit/shm/shmchan"
+	"github.com/shmkit/shm/slabpool"
 )
 
 // A stage is where one operation of one kind of channel is killed again and
@@ -25,6 +26,7 @@ type stage struct {
 	page  *os.File
 	tx    sender   // the test's own end
 	rx    receiver // the test's own end
+	pool  *slabpool.Pool
 	check checker
 	life  uint64 // of the last victim, or of our own end that stood in its place
 	next  uint64 // number of the next message that we send
@@ -57,7 +59,7 @@ func newStage(t testing.TB, k *kind, op *operation) *stage {
 // clear forgets the last channel.
 func (st *stage) clear() {
 	st.ctl.reset()
-	st.check = checker{burst: burst, takes: st.op.takes}
+	st.check = checker{burst: burst, takes: st.k.takes(st.op.takes)}
 	st.life, st.next = 0, 1
 	st.tx, st.rx = nil, nil
 }
@@ -226,6 +228,7 @@ func (st *stage) sending(at point) {
 	st.want(err, shmchan.ErrEmpty) // told once
 	acked := st.ctl.acked.Load()
 	st.must(st.check.end(acked, acked+burst, 1))
+	st.must(accounted(st.rx))
 	if !st.k.named() {
 		st.must(st.rx.Close())
 	} else if st.kills%16 == 0 {
@@ -241,6 +244,7 @@ func (st *stage) account() {
 	defer cancel()
 	tx, err := st.k.openSender(st.where, ends("park")...)
 	st.must(err)
+	st.must(accounted(tx))
 	next := st.ctl.acked.Load() + 1
 	for range capacity {
 		st.must(tx.TrySend(sealed(next, st.life)))
@@ -296,6 +300,7 @@ func (st *stage) receiving(at point) {
 	st.want(err, shmchan.ErrPeerDied)
 	st.want(st.tx.TrySend(message{}), shmchan.ErrFull) // told once
 	st.must(st.ctl.check(&st.check))
+	st.must(accounted(st.tx))
 	switch {
 	case !st.k.named():
 		st.must(st.tx.Close())
@@ -304,6 +309,7 @@ func (st *stage) receiving(at point) {
 		st.rx, err = st.k.openReceiver(st.where, ends("park")...)
 		st.must(err)
 		st.all(st.next)
+		st.must(errors.Join(accounted(st.tx), accounted(st.rx)))
 		st.must(st.rx.Detach())
 	}
 }
@@ -403,6 +409,7 @@ func (st *stage) senderLeft(ended bool) {
 		last = 3
 	}
 	st.must(st.check.end(last, last, 1))
+	st.must(accounted(st.rx))
 	st.must(st.rx.Close())
 }
 
@@ -462,6 +469,7 @@ func (st *stage) anew() {
 			st.must(fmt.Errorf("got %v, %v; want message %d", m, err, i+1))
 		}
 	}
+	st.must(errors.Join(accounted(tx), accounted(rx)))
 	st.must(errors.Join(tx.Close(), rx.Close()))
 }
 
@@ -474,7 +482,8 @@ func (st *stage) making(at point) {
 }
 
 // succeeding: the victim opens an end whose holder has detached, with two messages
-// in the channel and the other end attached.
+// in the channel and the other end attached. Of a Buf channel the holder has died,
+// and has had Bufs that it did not release.
 func (st *stage) succeeding(at point) {
 	st.clear()
 	tx, err := st.k.openSender(st.where, ends("park")...)
@@ -489,6 +498,13 @@ func (st *stage) succeeding(at point) {
 	} else {
 		st.must(rx.Detach())
 	}
+	if st.k.bufs != nil {
+		st.hold()
+		if !st.op.sends { // in place of the one that the dead one has
+			st.must(tx.TrySend(sealed(st.next, 1)))
+			st.next++
+		}
+	}
 	st.strike(at, nil, nil)
 	if st.op.sends {
 		tx, err = st.k.openSender(st.where, ends("park")...)
@@ -497,13 +513,15 @@ func (st *stage) succeeding(at point) {
 	}
 	st.must(err)
 	st.must(tx.TrySend(sealed(st.next, 2)))
+	st.must(accounted(tx))
 	st.must(tx.Close())
 	st.rx = rx
-	if err = st.recv(1); errors.Is(err, shmchan.ErrPeerDied) {
+	for err = shmchan.ErrPeerDied; errors.Is(err, shmchan.ErrPeerDied); { // once for each that has died
 		err = st.recv(1)
 	}
 	st.want(err, io.EOF)
-	st.must(st.check.end(3, 3, 1))
+	st.must(st.check.end(st.next, st.next, 1))
+	st.must(accounted(rx))
 	st.must(rx.Close())
 	st.empty()
 }
