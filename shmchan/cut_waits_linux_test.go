@@ -61,3 +61,61 @@ func TestPollersWhenCutOff(t *testing.T) {
 		wantErr(t, result(t, o), context.Canceled)
 	}
 }
+
+// A fault of somebody else under Guard, in a Select or in the bytes of a Buf, does
+// not end the call that the owner is in, so nothing is unmapped under that.
+func TestGuardEndsTheOwnersCallOnly(t *testing.T) {
+	needsFiles(t)
+	d := dir(t)
+	before := mappings(t)
+	for name, open := range map[string]func(name string) (work func() error, touch func(), end func()){
+		"select": func(name string) (work func() error, touch func(), end func()) {
+			rx, err := shmchan.OpenReceiver[int](name, shmchan.WithWait(waiter.Park))
+			must(t, err)
+			work = func() error { _, err := rx.Recv(bg); return err }
+			return work, func() { shmchan.Select(bg, rx) }, func() { rx.Close() }
+		},
+		"buf": func(name string) (work func() error, touch func(), end func()) {
+			tx, err := shmchan.OpenBufSender(name)
+			must(t, err)
+			rx, err := shmchan.OpenBufReceiver(name, shmchan.WithWait(waiter.Park))
+			must(t, err)
+			b, err := tx.Loan(bg, 4000)
+			must(t, err)
+			must(t, tx.Send(bg, b))
+			b, err = rx.Recv(bg)
+			must(t, err)
+			work = func() error { _, err := rx.Recv(bg); return err }
+			return work, func() { clear(b.Bytes()) }, func() {
+				rx.Close()
+				shmchan.Guard(b.Release)
+				tx.Close()
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for i := range n(100) {
+				file := filepath.Join(d, fmt.Sprint(name, i))
+				work, touch, end := open(file)
+				owner := goes(func() error { return shmchan.Guard(work) })
+				time.Sleep(time.Millisecond)
+				for range 100 {
+					must(t, os.Truncate(file, 0))
+					if shmchan.Guard(func() error { touch(); return nil }) != nil {
+						break
+					}
+				}
+				end()
+				result(t, owner)
+				for _, f := range []string{file, file + ".lock"} {
+					if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
+						t.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+	if got := mappings(t); got != before {
+		t.Fatalf("%d mappings, want %d", got, before)
+	}
+}

@@ -2,10 +2,12 @@ package shmchan
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"sync"
 
+	"github.com/shmkit/shm/region"
 	"github.com/shmkit/shm/waiter"
 )
 
@@ -183,7 +185,23 @@ func (s *Selector) can(i int) bool {
 	return w.canProceed()
 }
 
-func (s *Selector) wait(ctx context.Context) (int, error) {
+// wait is look where a case's file may be cut off: that case can proceed, since its
+// next call returns at once.
+func (s *Selector) wait(ctx context.Context) (i int, err error) {
+	r, gone := region.Guard(func() { i, err = s.look(ctx) })
+	if r == nil {
+		return i, err
+	}
+	for i, w := range s.ends {
+		if w != nil && w.base().reg == r {
+			return i, nil
+		}
+	}
+	return -1, fmt.Errorf("shmchan: select: %w", gone)
+}
+
+// look returns a case that can proceed, or waits for one.
+func (s *Selector) look(ctx context.Context) (int, error) {
 	if ctx == nil {
 		return -1, errContext
 	}
