@@ -119,3 +119,35 @@ func TestGuardEndsTheOwnersCallOnly(t *testing.T) {
 		t.Fatalf("%d mappings, want %d", got, before)
 	}
 }
+
+// A fault in the message that Chan is about to deliver leaves no mapping behind.
+func TestChanWhenCutOff(t *testing.T) {
+	needsFiles(t)
+	type large [60000]byte
+	before := mappings(t)
+	name := filepath.Join(dir(t), "name")
+	for range n(200) {
+		tx, err := shmchan.OpenSender[large](name, shmchan.WithCapacity(4))
+		must(t, err)
+		rx, err := shmchan.OpenReceiver[large](name)
+		must(t, err)
+		for range 4 {
+			must(t, tx.TrySend(large{}))
+		}
+		ch := rx.Chan(bg)
+		cut := goes(func() error { return os.Truncate(name, 8192) })
+		for range ch {
+		}
+		must(t, result(t, cut))
+		tx.Close()
+		rx.Close()
+		for _, f := range []string{name, name + ".lock"} {
+			if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got := mappings(t); got != before {
+		t.Fatalf("%d mappings, want %d", got, before)
+	}
+}

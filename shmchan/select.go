@@ -45,7 +45,9 @@ func (r *Receiver[T]) waitable() waitable {
 // call returns at once with an error, because the peer has closed or died, or it
 // is closed itself. If several can, each is chosen with the same probability.
 // Nothing is sent or taken: do that with TryRecv or TrySend, which succeed unless
-// another goroutine was faster, or the state is an error to be told.
+// another goroutine was faster, or the state is an error to be told. A Receiver
+// with a message in place (Peek) counts as one that has a message, though TryRecv
+// gives ErrBusy until Release; so does a Sender after Reserve if there is room.
 //
 // It looks at ctx at every call: with a ctx that is done it returns its error
 // (and its cause) and -1. Without a case that is not nil it waits for that.
