@@ -84,11 +84,13 @@ func survive(f func()) (gone bool) {
 }
 
 // Cut tells whether the memory was found to have gone away, here or by another
-// process. It is found by a Guard, and by the watch within a moment. The memory
-// must still be mapped. Any goroutine may call it.
+// process. It is found by a Guard, and by the watch within a moment. What other
+// processes say is believed for a named region only. The memory must still be
+// mapped. Any goroutine may call it. It costs some 50 ns; Retired costs less, and
+// is true whenever this is, but for a moment in the beginning.
 func (r *Region) Cut() bool {
 	return r.cut.Load() != 0 || survive(func() { // pairs with the store in lost
-		if r.header.state.Load() == stateCut { // pairs with the store in lost
+		if r.backing == BackingNamed && r.header.state.Load() == stateCut { // pairs with the store in lost
 			r.cut.Store(1)
 		}
 	}) || r.cut.Load() != 0

@@ -58,3 +58,13 @@ func TestWatchFindsTheCut(t *testing.T) {
 		test(t)
 	})
 }
+
+// A peer can write what it likes into the header of a memfd, which cannot be cut.
+func TestMarkInAMemfdIsNotBelieved(t *testing.T) {
+	r := must(t)(Memfd(config()))
+	defer r.Unmap()
+	r.header.state.Store(stateCut)
+	if r.Cut() || !r.Retired() {
+		t.Fatal(r.Cut(), r.Retired())
+	}
+}

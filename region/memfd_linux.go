@@ -59,22 +59,21 @@ func (c *Config) memfd(l *Layout, lock int) (r *Region, err error) {
 	if err != nil {
 		return nil, err
 	}
-	var mem []byte
+	var n *Region
 	defer func() {
 		if r == nil { // a panic of Init included
-			if mem != nil {
-				unmap(mem)
-			}
+			n.undo()
 			unix.Close(data)
 		}
 	}()
-	if mem, err = c.create(data, l); err != nil {
+	mem, err := c.create(data, l)
+	if err != nil {
 		return nil, err
 	}
+	n = newRegion(l, BackingMemfd, mem)
 	if err := seal(data); err != nil {
 		return nil, err
 	}
-	n := newRegion(l, BackingMemfd, mem)
 	n.data, n.locks = data, &ofdLocks{lock}
 	n.header.write(l)
 	if c.Init != nil {

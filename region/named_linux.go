@@ -347,6 +347,15 @@ func (r *Region) drop() {
 	r.Unmap()
 }
 
+// undo unmaps what a creation has mapped, if anything. Descriptors and locks are
+// the caller's.
+func (r *Region) undo() {
+	if r != nil {
+		r.data, r.locks = -1, nil
+		r.Unmap()
+	}
+}
+
 // create makes the region and gives it the name.
 func (n *heldName) create(c *Config, l *Layout) (r *Region, err error) {
 	l.LockInode = n.inode
@@ -354,19 +363,18 @@ func (n *heldName) create(c *Config, l *Layout) (r *Region, err error) {
 	if err != nil {
 		return nil, err
 	}
-	var mem []byte
+	var x *Region
 	defer func() {
 		if r == nil { // a panic of Init included
-			if mem != nil {
-				unmap(mem)
-			}
+			x.undo()
 			dropFile(fd, temp)
 		}
 	}()
-	if mem, err = c.create(fd, l); err != nil {
+	mem, err := c.create(fd, l)
+	if err != nil {
 		return nil, fmt.Errorf("region: %s: %w", n.path, err)
 	}
-	x := newRegion(l, BackingNamed, mem)
+	x = newRegion(l, BackingNamed, mem)
 	x.name, x.data, x.mode = n.path, fd, os.FileMode(c.dataMode())
 	x.header.write(l)
 	if c.Init != nil {

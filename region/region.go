@@ -190,10 +190,11 @@ func (r *Region) Section(k Kind) (mem unsafe.Pointer, size uint64, version uint1
 	return unsafe.Add(r.base, s.Offset), s.Size, s.Version, true
 }
 
-// Retired tells whether the region was removed or replaced: whoever opens the
-// name now gets another one. One load.
+// Retired tells whether the region is over: it was removed or replaced, and whoever
+// opens the name now gets another one, or it was found to be cut off (Cut). Two
+// loads.
 func (r *Region) Retired() bool {
-	return r.header.state.Load() != stateLive // pairs with the store in retire
+	return r.cut.Load() != 0 || r.header.state.Load() != stateLive // pairs with the stores in lost and retire
 }
 
 // retire tells every attachment that the name leads here no more. The caller

@@ -53,13 +53,13 @@ type end struct {
 	life   sync.Mutex // one shutdown at a time
 	parted bool       // the endpoint's own hold has ended; under life
 	mu     sync.Mutex
-	others int        // calls of other goroutines that are under way
-	idle   *sync.Cond // others is 0
+	others int // calls of other goroutines that are under way
 	ready  chan struct{}
 	stop   chan struct{} // closed by shutdown
 }
 
-// cutTime is how long shutdown waits for a call whose memory has gone away.
+// cutTime is how long a deferred shutdown waits for a call whose memory has gone
+// away.
 const cutTime = 100 * time.Millisecond
 
 const (
@@ -79,7 +79,6 @@ func (e *end) init(r *region.Region, role int, p *plan) {
 	e.wake = waiter.NewWaker(event(r, e.peer()))
 	e.count = countersOf(r, role)
 	e.count.countIn(e)
-	e.idle = sync.NewCond(&e.mu)
 	e.stop = make(chan struct{})
 	st := r.Probe(e.peer())
 	e.born = st.Deaths
@@ -189,7 +188,7 @@ func (e *end) resume() error {
 // news tells whether something happened to the peer that a call has not looked
 // at yet, or to this endpoint.
 func (e *end) news() bool {
-	return e.gone.Load() != 0 || e.reg.State(e.peer()) != e.seen || e.reg.Retired() || e.reg.Cut()
+	return e.gone.Load() != 0 || e.reg.State(e.peer()) != e.seen || e.reg.Retired()
 }
 
 // look takes note of the peer's state and returns it, with an error if this
@@ -253,9 +252,14 @@ func (e *end) borrow() bool {
 func (e *end) giveBack() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.others--; e.others == 0 {
-		e.idle.Broadcast()
-	}
+	e.others--
+}
+
+// lent tells whether calls of other goroutines are under way.
+func (e *end) lent() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.others > 0
 }
 
 func (e *end) waitPeer(ctx context.Context) error {
@@ -315,19 +319,24 @@ func (e *end) shutdown(finish func() error) error {
 	// counts.
 	use := e.use.Load()
 	began := time.Now()
+	patience := 50 * cutTime // somebody whom a deferred function waits for may have called us
+	if use == working && inCall() {
+		patience = cutTime // the call was ended by a fault, and this is deferred
+	}
 	for step := time.Microsecond; use == working; step = min(2*step, time.Millisecond) {
-		if e.reg.Cut() && time.Since(began) > cutTime {
-			break // ended by a fault, and this is deferred: faulted unmaps
+		if time.Since(began) > patience && e.reg.Cut() {
+			break // faulted unmaps
 		}
 		e.sleep.Kick()
 		time.Sleep(step)
 		use = e.use.Load() // pairs with the stores in leave and resume
 	}
 	e.sleep.Kick()
-	e.mu.Lock()
-	for e.others > 0 {
-		e.idle.Wait()
+	for step := time.Microsecond; e.lent(); step = min(2*step, time.Millisecond) {
+		time.Sleep(step)
+		e.sleep.Kick() // again: a peer may have put the sequence back, or cut the file off
 	}
+	e.mu.Lock()
 	if e.ready != nil {
 		offer(e.ready)
 	}

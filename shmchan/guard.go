@@ -2,6 +2,10 @@ package shmchan
 
 import (
 	"fmt"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/shmkit/shm/region"
@@ -43,25 +47,66 @@ func (e *end) unmap() error {
 // cut off by its owner, by root, and by those whom WithMode lets write to it:
 // put the loop that works with such a channel under Guard if you do not trust
 // all of them. The same goes for a message in place (Reserve, Peek) that f reads
-// or writes. What runs on goroutines of the library (Ready, Chan, WaitPeer's
-// wake-up), and Open, Close and their like, are guarded by themselves.
+// or writes, and for the bytes of a Buf. What runs on goroutines of the library
+// (Ready, Chan, WaitPeer's wake-up), Select, and Open, Close and their like are
+// guarded by themselves.
 //
 // Guard costs some 10 ns once, and nothing for what f does. It does not reach
 // into goroutines that f starts. It may be called from any goroutine, and within
 // another Guard.
 func Guard(f func() error) (err error) {
-	r, gone := region.Guard(func() { err = f() })
+	owner, done := false, false
+	r, gone := region.Guard(func() {
+		defer func() { owner = !done && inCall() }()
+		err = f()
+		done = true
+	})
 	if r == nil {
 		return err
 	}
 	ends.mu.Lock()
 	e := ends.of[r]
 	ends.mu.Unlock()
-	if e != nil {
+	if e != nil && owner {
 		e.faulted()
 	}
 	return fmt.Errorf("shmchan: %w", gone)
 }
+
+// inCall tells whether this goroutine has met a fault in a call of an endpoint's
+// owner, and runs deferred functions because of that. Who holds a Buf, or a
+// message in place, may meet one while another goroutine is in a call, which must
+// not be ended for it. So it looks for who touched the memory: the functions of
+// this package, but for those of a Buf, are the owner's, or guarded.
+func inCall() bool {
+	var pcs [64]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs[:])])
+	for fault, more := false, true; more; {
+		var f runtime.Frame
+		f, more = frames.Next()
+		switch {
+		case f.Function == "runtime.sigpanic":
+			fault = true
+		case fault && !begins(f.Function, below):
+			return begins(f.Function, calls) && !begins(f.Function, others)
+		}
+	}
+	return false
+}
+
+func begins(name string, with []string) bool {
+	return slices.ContainsFunc(with, func(s string) bool { return strings.HasPrefix(name, s) })
+}
+
+// What names of functions begin with: of those that touch memory for this
+// package, of this package's, and of those that are for any goroutine.
+var (
+	calls  = []string{reflect.TypeFor[end]().PkgPath() + "."}
+	module = strings.TrimSuffix(calls[0], "shmchan.")
+	below  = []string{"runtime.", "internal/", "sync/atomic.", module + "internal/",
+		module + "region.", module + "waiter.", module + "slabpool.", module + "shmchan/spsc."}
+	others = []string{calls[0] + "(*Buf).", calls[0] + "Guard"}
+)
 
 // faulted ends the call in which the owning goroutine was when it met a fault.
 func (e *end) faulted() {

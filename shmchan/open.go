@@ -77,13 +77,12 @@ func whole(r *region.Region, role int) error {
 	return err
 }
 
-// sound tells whether one end of the ring can be attached. Nobody is at work
-// there.
+// sound tells whether one end of the ring can be attached, and writes nothing.
 func sound(r *region.Region, role int) (err error) {
 	if role == roleSender {
-		_, err = spsc.ProducerIn(r)
+		_, err = spsc.TailIn(r)
 	} else {
-		_, err = spsc.ConsumerIn(r)
+		_, err = spsc.HeadIn(r)
 	}
 	if err != nil {
 		err = fmt.Errorf("shmchan: %w", err)
@@ -94,15 +93,15 @@ func sound(r *region.Region, role int) (err error) {
 // pending counts the messages in the channel by a scan, which is right while
 // neither end is at work.
 func pending(r *region.Region) (int, error) {
-	p, err := spsc.ProducerIn(r)
+	tail, err := spsc.TailIn(r)
 	if err != nil {
 		return 0, err
 	}
-	c, err := spsc.ConsumerIn(r)
+	head, err := spsc.HeadIn(r)
 	if err != nil {
 		return 0, err
 	}
-	return int(p.Position() - c.Position()), nil
+	return int(tail - head), nil
 }
 
 // pairEnds makes a channel and claims both its roles.

@@ -65,5 +65,5 @@ func offer(ready chan struct{}) {
 // settled tells whether the peer's state alone makes a call return at once.
 func (e *end) settled() bool {
 	st := e.reg.State(e.peer())
-	return st.Phase == region.Closed || e.reg.Retired() || e.reg.Cut() || !e.await && st.Deaths != e.told.Load()
+	return st.Phase == region.Closed || e.reg.Retired() || !e.await && st.Deaths != e.told.Load()
 }

@@ -220,7 +220,11 @@ func (r *Receiver[T]) Chan(ctx context.Context) <-chan T {
 	ch := make(chan T)
 	go func() {
 		defer close(ch)
-		err := Guard(func() error { return r.deliver(ctx, ch) })
+		holds := false
+		err := Guard(func() error { return r.deliver(ctx, ch, &holds) })
+		if holds {
+			r.e.keep()
+		}
 		if err == io.EOF {
 			err = nil
 		}
@@ -231,7 +235,9 @@ func (r *Receiver[T]) Chan(ctx context.Context) <-chan T {
 	return ch
 }
 
-func (r *Receiver[T]) deliver(ctx context.Context, ch chan<- T) error {
+// deliver is Chan's work. If holds is true in the end, the next message is in its
+// place.
+func (r *Receiver[T]) deliver(ctx context.Context, ch chan<- T, holds *bool) error {
 	if ctx == nil {
 		return errContext
 	}
@@ -243,15 +249,15 @@ func (r *Receiver[T]) deliver(ctx context.Context, ch chan<- T) error {
 		if err != nil {
 			return err
 		}
+		*holds = true
 		select {
 		case <-ctx.Done():
-			r.e.keep()
 			return waiter.ContextError(ctx)
 		case <-r.e.stop:
-			r.e.keep()
 			return ErrClosed
-		case ch <- *p:
+		case ch <- *p: // may be a fault
 		}
+		*holds = false
 		if err := r.Release(); err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shmkit/shm/internal/word"
 	"github.com/shmkit/shm/shmchan"
 	"github.com/shmkit/shm/waiter"
 )
@@ -163,7 +164,7 @@ func TestThousandsOfReceivers(t *testing.T) {
 	}
 	used, err := time.ParseDuration(idle)
 	must(t, err)
-	if used > 10*time.Millisecond {
+	if used > 10*time.Millisecond && word.CanWaitAny() { // without it pollers poll
 		t.Errorf("%v of CPU time in a second without messages", used)
 	}
 	if descriptors > num+10 {

@@ -2,10 +2,12 @@ package shmchan
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"sync"
 
+	"github.com/shmkit/shm/region"
 	"github.com/shmkit/shm/waiter"
 )
 
@@ -43,7 +45,9 @@ func (r *Receiver[T]) waitable() waitable {
 // call returns at once with an error, because the peer has closed or died, or it
 // is closed itself. If several can, each is chosen with the same probability.
 // Nothing is sent or taken: do that with TryRecv or TrySend, which succeed unless
-// another goroutine was faster, or the state is an error to be told.
+// another goroutine was faster, or the state is an error to be told. A Receiver
+// with a message in place (Peek) counts as one that has a message, though TryRecv
+// gives ErrBusy until Release; so does a Sender after Reserve if there is room.
 //
 // It looks at ctx at every call: with a ctx that is done it returns its error
 // (and its cause) and -1. Without a case that is not nil it waits for that.
@@ -183,7 +187,23 @@ func (s *Selector) can(i int) bool {
 	return w.canProceed()
 }
 
-func (s *Selector) wait(ctx context.Context) (int, error) {
+// wait is look where a case's file may be cut off: that case can proceed, since its
+// next call returns at once.
+func (s *Selector) wait(ctx context.Context) (i int, err error) {
+	r, gone := region.Guard(func() { i, err = s.look(ctx) })
+	if r == nil {
+		return i, err
+	}
+	for i, w := range s.ends {
+		if w != nil && w.base().reg == r {
+			return i, nil
+		}
+	}
+	return -1, fmt.Errorf("shmchan: select: %w", gone)
+}
+
+// look returns a case that can proceed, or waits for one.
+func (s *Selector) look(ctx context.Context) (int, error) {
 	if ctx == nil {
 		return -1, errContext
 	}

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/shmkit/shm/internal/fault"
 	"github.com/shmkit/shm/internal/word"
 )
 
@@ -151,11 +152,14 @@ func (l *lot) room(n int) (*poller, int) {
 }
 
 // evict wakes one goroutine that parks directly. It looks, finds nothing, and
-// parks again, at a poller.
+// parks again, at a poller. One whose file was cut off cannot be woken: another
+// one goes.
 func (l *lot) evict() {
 	for i, e := range l.held {
-		if e != nil && i >= fewDirect {
-			e.Kick()
+		if e == nil || i < fewDirect {
+			continue
+		}
+		if _, gone := fault.Catch(e.Kick, nil); !gone {
 			return
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/shmkit/shm/internal/fault"
 	"github.com/shmkit/shm/internal/word"
 )
 
@@ -23,11 +24,12 @@ import (
 //   - asleep is set only with nothing in incoming and nothing to hand out, and
 //     after control was read; whoever clears it bumps and wakes control.
 //
-// Ownership: list, out, called, waiters and late belong to the poller's goroutine; load to the lot;
-// control to anybody; the rest is guarded by mu, as are withdrawn and out of its
-// tickets. No word is touched with mu held.
+// Ownership: list, at, limit, out, called, waiters and late belong to the
+// poller's goroutine; load to the lot; control to anybody; the rest is guarded by
+// mu, as are withdrawn and out of its tickets. No word is touched with mu held.
 //
-// Who may die where: nobody alone.
+// Who may die where: nobody alone. A word's file may be cut off: the poller gives
+// the ticket back, and its owner meets the fault, under a guard or not.
 type poller struct {
 	lot     *lot
 	load    int
@@ -38,8 +40,13 @@ type poller struct {
 	asleep   bool // in the kernel, or on the way there
 
 	list    []*ticket
-	out     []*ticket // left the list
-	called  []*seat   // whose tickets they were
+	at      int           // of list, where scan is
+	limit   time.Duration // of the tickets that scan has seen; negative: none
+	woken   int           // of waiters; negative: none
+	scan    func()        // look and
+	wait    func()        // doze, made once
+	out     []*ticket     // left the list
+	called  []*seat       // whose tickets they were
 	waiters *word.Waiters
 	late    bool // the last wait ended by its limit, or for no reason
 }
@@ -89,7 +96,9 @@ func (s *seat) takeBack() {
 }
 
 func newPoller(l *lot) *poller {
-	return &poller{lot: l, control: newControl(), waiters: word.NewWaiters()}
+	p := &poller{lot: l, control: newControl(), waiters: word.NewWaiters()}
+	p.scan, p.wait = p.look, p.doze
+	return p
 }
 
 // take gives tickets to the poller.
@@ -142,17 +151,12 @@ func (p *poller) turn() bool {
 	p.incoming = p.incoming[:0]
 	p.mu.Unlock()
 
-	limit := time.Duration(-1)
-	for i := 0; i < len(p.list); {
-		t := p.list[i]
-		switch {
-		case t.word.Load() != t.value, t.limit >= 0 && p.late: // pairs with the Add in (*Event).Kick
-			p.drop(i)
-			continue
-		case t.limit >= 0 && (limit < 0 || t.limit < limit):
-			limit = t.limit
+	p.at, p.limit = 0, -1
+	for {
+		if _, gone := fault.Catch(p.scan, nil); !gone {
+			break
 		}
-		i++
+		p.drop(p.at)
 	}
 	p.late = false
 
@@ -189,12 +193,31 @@ func (p *poller) turn() bool {
 	for _, t := range p.list {
 		p.waiters.Add(t.word, t.value)
 	}
-	i := p.waiters.Wait(limit)
-	p.late = i < 0
-	if i > 0 { // also if the word is as it was: a peer may write into it what it likes
-		p.drop(i - 1)
+	p.woken = -1
+	fault.Catch(p.wait, nil) // a look follows
+	p.late = p.woken < 0
+	if p.woken > 0 { // also if the word is as it was: a peer may write into it what it likes
+		p.drop(p.woken - 1)
 	}
 	return true
+}
+
+// doze waits for a word of waiters. Where it polls, it may meet a fault.
+func (p *poller) doze() { p.woken = p.waiters.Wait(p.limit) }
+
+// look takes out what has changed, from at on.
+func (p *poller) look() {
+	for p.at < len(p.list) {
+		t := p.list[p.at]
+		switch {
+		case t.word.Load() != t.value, t.limit >= 0 && p.late: // pairs with the Add in (*Event).Kick
+			p.drop(p.at)
+			continue
+		case t.limit >= 0 && (p.limit < 0 || t.limit < p.limit):
+			p.limit = t.limit
+		}
+		p.at++
+	}
 }
 
 // drop moves a ticket from list to out.

@@ -27,6 +27,8 @@ func (u *U32) Wait(val uint32, d time.Duration) {
 		uintptr(unsafe.Pointer(limit)), 0, 0)
 	switch e {
 	case 0, syscall.EAGAIN, syscall.EINTR, syscall.ETIMEDOUT:
+	case syscall.EFAULT: // its file was cut off
+		u.Load() // a fault, unless the file is as long as it was by now
 	default: // refused, by a seccomp profile say: wait politely without it
 		u.poll(val, d)
 	}

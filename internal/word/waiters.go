@@ -60,16 +60,17 @@ func (w *Waiters) Len() int { return w.n }
 // Wait parks the calling thread while every word of the list, which holds at
 // least one, is what was expected, for at most d (for ever if d is negative).
 // It returns the index of a word that was woken, of which there may be more; or
-// -1 if a word is another than expected, after d, and now and then for no
-// reason: so the caller looks at all of them. The words stay mapped until it
-// returns. It gives the scheduler's P away.
+// -1 if a word is another than expected or its memory is gone, after d, and now
+// and then for no reason: so the caller looks at all of them. The words stay
+// mapped until it returns. It gives the scheduler's P away.
 //
 // The kernel goes through the words one by one, and so it does when it takes
 // the thread from them again: in between a Wake(1) may be spent on a thread
 // that another word has woken. Whoever wakes several waiters wakes all.
 //
 // Without [CanWaitAny] Wait polls: that delays it by up to 1 ms, costs CPU
-// time, and the index is that of a word that is another than expected.
+// time, and the index is that of a word that is another than expected. Memory that
+// is gone is a fault then, as for a Load.
 func (w *Waiters) Wait(d time.Duration) int { return w.wait(d) }
 
 // changed returns the index of the first word that is another than expected,

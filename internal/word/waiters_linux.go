@@ -46,6 +46,8 @@ func (w *Waiters) wait(d time.Duration) int {
 		return int(i)
 	case syscall.EAGAIN, syscall.EINTR, syscall.ETIMEDOUT:
 		return -1
+	case syscall.EFAULT: // a word's file was cut off: the caller's look finds out which
+		return -1
 	default: // not there, or refused, by a seccomp profile say: wait politely without it
 		return w.poll(d)
 	}

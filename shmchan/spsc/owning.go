@@ -59,4 +59,26 @@ func ConsumerIn(r *region.Region) (Consumer, error) {
 	return c, err
 }
 
+// TailIn returns the position that a new Producer in the lane section of a region
+// would begin at, and writes nothing. It is right while no producer is at work;
+// beside one it may be an error without reason.
+func TailIn(r *region.Region) (uint64, error) { return scanIn(r, (*ring).scanTail) }
+
+// HeadIn is TailIn for a Consumer.
+func HeadIn(r *region.Region) (uint64, error) { return scanIn(r, (*ring).scanHead) }
+
+func scanIn(r *region.Region, scan func(*ring) (uint64, error)) (uint64, error) {
+	g, err := ReadIn(r)
+	if err != nil {
+		return 0, err
+	}
+	mem, n, _, _ := r.Section(region.KindLane)
+	lane, err := attach(mem, uintptr(n), g)
+	if err != nil {
+		return 0, err
+	}
+	stamp, err := scan(&lane)
+	return stamp >> 1, err
+}
+
 var errNoLane = fmt.Errorf("spsc: the region has no lane section: %w", region.ErrMismatch)
