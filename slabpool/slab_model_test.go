@@ -5,12 +5,12 @@ package slabpool
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"testing"
 	"unsafe"
 
 	"github.com/shmkit/shm/internal/modelcheck"
+	"github.com/shmkit/shm/internal/modelcheck/suite"
 	"github.com/shmkit/shm/internal/word"
 	"github.com/shmkit/shm/waiter"
 )
@@ -21,14 +21,7 @@ import (
 // end each block must be there exactly once: free, on a list without cycles or
 // found by a look, and given out once by a survivor that takes all.
 
-var deep = flag.Bool("deep", false, "explore larger bounds")
-
-func upTo(n, more int) int {
-	if *deep {
-		return more
-	}
-	return n
-}
+func upTo(n, more int) int { return suite.UpTo(n, more) }
 
 var both = []modelcheck.Model{modelcheck.SC, modelcheck.TSO}
 

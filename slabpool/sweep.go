@@ -106,17 +106,16 @@ func (p *Raw) Held(owner int, yield func(Handle) bool) {
 	}
 }
 
-// has tells whether owner has anything that a sweep would give back.
-func (p *Raw) has(owner int) bool {
+// having returns the bits of all owners who have anything that a sweep would give
+// back.
+func (p *Raw) having() (bits uint64) {
 	for k := range p.classes {
 		c := &p.classes[k]
 		for i := range c.count {
-			if c.record(c.mem, i).state.Load()&ownerBit(owner) != 0 {
-				return true
-			}
+			bits |= c.record(c.mem, i).state.Load() & owners
 		}
 	}
-	return false
+	return bits
 }
 
 // Owner returns the seat of this endpoint.
