@@ -90,3 +90,42 @@ func TestModelUntake(t *testing.T) {
 	}
 	s.SweepBug("an Untake that tries once", modelcheck.Config{MaxExecutions: 3_000}, "receiver", untakeWorld(true), modelcheck.Panic, 0)
 }
+
+// offerWorld: the receiver offers the first message and takes the offer back, as
+// a Chan that is cancelled does, before it receives all. It may die meanwhile,
+// and have a successor.
+func offerWorld(w *modelcheck.World) {
+	x := newBufWorld(w, 2, 1)
+	tx, rx, next := x.seat(roleSender), x.seat(roleReceiver), x.seat(roleReceiver)
+	p, c := x.producer(), x.consumer()
+	sweepSender(tx, &p)
+	none := func() {}
+	w.Go("sender", func() { x.send(tx, &p, none) })
+	w.Go("receiver", func() {
+		var at unsafe.Pointer
+		spin(func() bool { at = c.Slot(); return at != nil })
+		h := *(*bufMessage)(at).handle()
+		if err := rx.Take(h); err != nil {
+			panic(err)
+		}
+		if !rx.Untake(h, roleSender) {
+			panic("an offer cannot be taken back")
+		}
+		x.recv(rx, &c, none)
+	})
+	w.Go("next receiver", func() {
+		w.AwaitDeath("receiver")
+		c := x.consumer()
+		sweepReceiver(next, &c)
+		x.recv(next, &c, none)
+	})
+}
+
+func TestModelOffer(t *testing.T) {
+	s := suite.New(t)
+	for _, m := range suite.Models {
+		s.Explore("an offer is taken back", modelcheck.Config{Model: m, MaxExecutions: suite.UpTo(5_000, 300_000)}, offerWorld)
+		cfg := modelcheck.Config{Model: m, MaxExecutions: suite.UpTo(200, 20_000)} // for each step
+		s.Sweep("receiver dies around an offer", cfg, "receiver", offerWorld)
+	}
+}

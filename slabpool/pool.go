@@ -185,7 +185,8 @@ func (p *Pool) Bytes(h Handle) (b []byte, err error) {
 	return b, err
 }
 
-// Free is (*Raw).Free.
+// Free is (*Raw).Free. After Close it gives an error that is both ErrStaleHandle
+// and fs.ErrClosed, as do Bytes, Retain, Share and Give.
 func (p *Pool) Free(h Handle) error {
 	defer runtime.KeepAlive(p)
 	return p.with(func() error { return p.raw.Free(h) })

@@ -27,7 +27,8 @@ import (
 // Why a posted block that was published is never given back: the taker takes
 // it before he gives back its place in the ring. So if step 2 did not find it
 // there, it was never published, or its word has changed since step 1 and never
-// becomes the same again, since it does not come back into the ring.
+// becomes the same again, since it does not come back into the ring. (Untake makes
+// it the same again, but only of a block whose handle is in the ring all the time.)
 //
 // Who may die where: a sweeper anywhere. Each swap is one block given back, once;
 // the next sweeper does the rest.
