@@ -295,7 +295,7 @@ func fromSocket(sock, role int, check func(*Region) error) (r *Region, err error
 	}
 	x.life.Lock()
 	defer x.life.Unlock()
-	unlock, err := x.lockOwnName()
+	unlock, err := x.lockOwnName(nameTimeout)
 	if err != nil {
 		return nil, err
 	}

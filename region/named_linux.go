@@ -127,7 +127,7 @@ func tryLockPath(path string, c *Config) (*heldName, error) {
 		err = checkFile(lockFile, &st, c, c.lockRefused())
 	}
 	if err == nil {
-		err = lockName(n.locks, path)
+		err = lockName(n.locks, path, nameTimeout)
 	}
 	if err != nil {
 		n.unlock() // never ours to remove: without the lock, or for a file that we refuse

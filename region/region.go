@@ -215,10 +215,13 @@ func (r *Region) Role() int {
 // process holds the role or carries it (see File), ErrRoleClosed if it was
 // closed, ErrMismatch if there is no such role. The role of a dead process
 // can be claimed at once; the successor's epoch is one higher.
-func (r *Region) Claim(role int) error {
+func (r *Region) Claim(role int) error { return r.claimWithin(role, nameTimeout) }
+
+// claimWithin is Claim that waits for the name's lock for at most so long.
+func (r *Region) claimWithin(role int, patience time.Duration) error {
 	r.life.Lock()
 	defer r.life.Unlock()
-	unlock, err := r.lockOwnName()
+	unlock, err := r.lockOwnName(patience)
 	if err != nil {
 		return err
 	}
@@ -245,7 +248,13 @@ func (r *Region) quit(p Phase) {
 // Attach makes a second attachment of the same region, with a mapping and
 // locks of its own, and claims a role on it. Errors are those of Claim;
 // fs.ErrClosed if this attachment has ended.
-func (r *Region) Attach(role int) (*Region, error) {
+func (r *Region) Attach(role int) (*Region, error) { return r.attach(role, nameTimeout) }
+
+// TryAttach is Attach that does not wait for the name's lock: while another
+// process opens or closes the region, it gives ErrBusy.
+func (r *Region) TryAttach(role int) (*Region, error) { return r.attach(role, 0) }
+
+func (r *Region) attach(role int, patience time.Duration) (*Region, error) {
 	r.life.Lock()
 	defer r.life.Unlock()
 	if r.locks == nil {
@@ -261,7 +270,7 @@ func (r *Region) Attach(role int) (*Region, error) {
 			return nil, err
 		}
 	}
-	if err := n.Claim(role); err != nil {
+	if err := n.claimWithin(role, patience); err != nil {
 		n.Unmap()
 		return nil, err
 	}
@@ -270,11 +279,11 @@ func (r *Region) Attach(role int) (*Region, error) {
 
 // lockOwnName takes the name's lock for a named region, nothing for others.
 // The caller holds r.life.
-func (r *Region) lockOwnName() (unlock func(), err error) {
+func (r *Region) lockOwnName(patience time.Duration) (unlock func(), err error) {
 	if r.name == "" || r.locks == nil {
 		return func() {}, nil
 	}
-	if err := lockName(r.locks, r.name); err != nil {
+	if err := lockName(r.locks, r.name, patience); err != nil {
 		return nil, err
 	}
 	return func() {
@@ -284,11 +293,11 @@ func (r *Region) lockOwnName() (unlock func(), err error) {
 	}, nil
 }
 
-// lockName waits for the name's lock, for a few seconds: nobody holds it
-// longer than it takes to fill a region, unless it was stopped.
-func lockName(l locker, name string) error {
+// lockName waits for the name's lock, for as long as patience lasts: nobody
+// holds it longer than it takes to fill a region, unless it was stopped.
+func lockName(l locker, name string, patience time.Duration) error {
 	step := 100 * time.Microsecond
-	for deadline := time.Now().Add(nameTimeout); ; step = min(2*step, 10*time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; step = min(2*step, 10*time.Millisecond) {
 		ok, err := l.try(nameByte)
 		if err != nil {
 			return fmt.Errorf("region: %s: lock the name: %w", name, err)
@@ -296,7 +305,7 @@ func lockName(l locker, name string) error {
 		if ok {
 			return nil
 		}
-		if time.Now().After(deadline) {
+		if !time.Now().Before(deadline) {
 			return fmt.Errorf("region: %s: another process is stopped in the middle of opening or closing it; continue or end that process: %w", name, ErrBusy)
 		}
 		time.Sleep(step)
@@ -343,7 +352,7 @@ func (r *Region) Close(finished func() bool) error {
 		return nil
 	}
 	r.unwatch()
-	unlock, err := r.lockOwnName()
+	unlock, err := r.lockOwnName(nameTimeout)
 	if r.role >= 0 {
 		r.quit(Closed)
 	}

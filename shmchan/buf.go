@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"runtime"
 	"unsafe"
 
 	"github.com/shmkit/shm/internal/word"
@@ -14,7 +15,9 @@ import (
 // is short, in this process. It comes from Loan, and goes with Send; or from
 // Recv, and goes with Release. After that it is stale: Bytes gives nil, and
 // everything else ErrStaleHandle. A Buf that is dropped without Send or Release
-// keeps its block from others until its endpoint is closed and the process ends.
+// keeps its block from others until its endpoint is closed and the process ends;
+// and an endpoint that is dropped too is then not cleaned up: its peer is told
+// when the process ends.
 //
 // Release and Retain may be called from any goroutine, everything else by one at
 // a time. Each Buf is used once: it costs 104 bytes of the Go heap, allocated 64
@@ -103,13 +106,20 @@ func (b *Buf) Release() error {
 		if n > 1 || b.inline {
 			return nil
 		}
-		err := b.side.pool.Free(b.handle)
-		if err != nil {
-			err = fmt.Errorf("shmchan: a block was changed under its holder: %w: %w", err, ErrCorrupt)
-		}
-		b.side.e.letGo()
-		return err
+		return b.free()
 	}
+}
+
+// free gives the block back, after the last hold.
+func (b *Buf) free() error {
+	defer func() { // also after a fault
+		b.side.e.letGo()
+		runtime.KeepAlive(b) // until the hold has ended, or the cleanup of the endpoint would spare it
+	}()
+	if err := b.side.pool.Free(b.handle); err != nil {
+		return fmt.Errorf("shmchan: a block was changed under its holder: %w: %w", err, ErrCorrupt)
+	}
+	return nil
 }
 
 // Write appends p, as far as there is room: SetLen(0) first, to write from the
@@ -176,7 +186,6 @@ var (
 	errStale    = fmt.Errorf("shmchan: the Buf was sent or released before: %w", ErrStaleHandle)
 	errForeign  = fmt.Errorf("shmchan: the Buf is not a loan of this sender; copy it into one: %w", fs.ErrInvalid)
 	errRetained = fmt.Errorf("shmchan: the Buf has further holds; release those before it is sent: %w", ErrBusy)
-	errKept     = fmt.Errorf("shmchan: Chan has taken a message that it could not deliver; receive it first: %w", ErrBusy)
 	errNoBlock  = fmt.Errorf("shmchan: no block that is large enough is free: %w", ErrFull)
 )
 

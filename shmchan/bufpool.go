@@ -20,12 +20,14 @@ import (
 //	held by the sender      loaned, not sent
 //	posted by the sender    sent: its handle is in the ring, or about to be
 //	held by the receiver    received: its handle is in the ring no more, or
-//	                        the receiver is about to give the slot back
+//	                        the receiver is about to give the slot back, or
+//	                        Chan offers the message
 //
 // Send posts the block and then publishes the slot; Recv takes the block and
 // then gives the slot back. So a posted block is published exactly if its handle
 // is in the ring, and one that the receiver holds while its handle is at the
-// head of the ring was not given to the program yet.
+// head of the ring was not given to the program yet, or, by Chan, just now: it is
+// not free before the slot is given back, since Chan has a hold of its own.
 //
 // Ownership: see package slabpool. The program has a Buf for each block that
 // its process holds, and no way to get two for one.

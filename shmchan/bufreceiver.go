@@ -11,7 +11,6 @@ import (
 	"sync"
 	"unsafe"
 
-	"github.com/shmkit/shm/internal/word"
 	"github.com/shmkit/shm/region"
 	"github.com/shmkit/shm/slabpool"
 	"github.com/shmkit/shm/waiter"
@@ -25,15 +24,13 @@ import (
 //
 // A BufReceiver that the program drops without Close or Detach is cleaned up
 // when the garbage collector finds it and no Buf of it; to the sender that is a
-// death.
+// death. If a Buf was dropped without Release, that comes when the process ends.
 type BufReceiver struct {
 	e    *recvEnd
 	side *bufSide
 
-	left word.U32 // 1 while kept is not nil
-	mu   sync.Mutex
-	kept *Buf  // what Chan took and could not deliver: the next message
-	err  error // why Chan ended
+	mu  sync.Mutex
+	err error // why Chan ended
 }
 
 // newBufReceiver makes a BufReceiver of r, whose role is claimed. After an
@@ -71,12 +68,6 @@ func (r *BufReceiver) Recv(ctx context.Context) (*Buf, error) {
 	if !e.quick() && !e.enter() {
 		return nil, e.refused()
 	}
-	if r.left.Load() != 0 {
-		if b := r.leftover(); b != nil {
-			e.leave()
-			return b, nil
-		}
-	}
 	at := e.ring.Slot()
 	if at == nil {
 		var err error
@@ -96,10 +87,6 @@ func (r *BufReceiver) TryRecv() (*Buf, error) {
 	if !r.e.enter() {
 		return nil, r.e.refused()
 	}
-	if b := r.leftover(); b != nil {
-		r.e.leave()
-		return b, nil
-	}
 	at, err := r.e.try()
 	if err != nil {
 		r.told(err)
@@ -118,30 +105,37 @@ func (r *BufReceiver) told(err error) {
 
 // get takes the message out of the slot, and ends the call.
 func (r *BufReceiver) get(at unsafe.Pointer) (*Buf, error) {
-	e, m := r.e, (*bufMessage)(at)
+	b, err := r.take(at)
+	if err != nil {
+		r.e.leave()
+		return nil, err
+	}
+	r.e.release()
+	return b, nil
+}
+
+// take makes a Buf of the message in the slot, which stays as it is.
+func (r *BufReceiver) take(at unsafe.Pointer) (*Buf, error) {
+	m := (*bufMessage)(at)
 	head := m.Head // once: a peer may change it
-	var b *Buf
 	switch n := head >> 8; {
 	case head&0xff == kindInline && n <= inlineSize:
-		b = r.side.newBuf()
+		b := r.side.newBuf()
 		b.inline, b.n, b.small = true, int(n), m.Body
 		b.uses.StoreRelease(1)
+		return b, nil
 	case head == kindBlock:
 		h := *m.handle()
 		err := r.side.pool.Take(h)
 		if err == nil {
-			b, err = r.side.large(h)
+			var b *Buf
+			if b, err = r.side.large(h); err == nil {
+				return b, nil
+			}
 		}
-		if err != nil {
-			e.leave()
-			return nil, fmt.Errorf("shmchan: the next message has no block: %w: %w", err, ErrCorrupt)
-		}
-	default:
-		e.leave()
-		return nil, fmt.Errorf("shmchan: the next message begins with %#x, which no sender writes: %w", head, ErrCorrupt)
+		return nil, fmt.Errorf("shmchan: the next message has no block: %w: %w", err, ErrCorrupt)
 	}
-	e.release()
-	return b, nil
+	return nil, fmt.Errorf("shmchan: the next message begins with %#x, which no sender writes: %w", head, ErrCorrupt)
 }
 
 // All returns the messages for a range loop, which ends when the sender has
@@ -175,13 +169,16 @@ func (r *BufReceiver) next(ctx context.Context) (*Buf, error) {
 // Chan returns a Go channel that gets the messages, from a goroutine that owns
 // the BufReceiver until the channel is closed: at the end of the messages or of
 // ctx, or at an error, which Err tells. Whoever takes a Buf out of it releases
-// it. What was taken and not delivered when ctx ends is the next message of Recv
-// or of another Chan.
+// it. It never takes a message that it cannot deliver: when ctx ends, what was not
+// delivered stays in the channel.
 func (r *BufReceiver) Chan(ctx context.Context) <-chan *Buf {
 	ch := make(chan *Buf)
+	r.mu.Lock()
+	r.err = nil
+	r.mu.Unlock()
 	go func() {
 		defer close(ch)
-		err := r.deliver(ctx, ch)
+		err := Guard(func() error { return r.deliver(ctx, ch) })
 		if err == io.EOF {
 			err = nil
 		}
@@ -193,34 +190,72 @@ func (r *BufReceiver) Chan(ctx context.Context) <-chan *Buf {
 }
 
 func (r *BufReceiver) deliver(ctx context.Context, ch chan<- *Buf) error {
+	if ctx == nil {
+		return errContext
+	}
 	for {
-		b, err := r.next(ctx)
+		if err := waiter.ContextError(ctx); err != nil {
+			return err
+		}
+		b, err := r.lease(ctx)
 		if err != nil {
 			return err
 		}
 		select {
 		case <-ctx.Done():
-			r.mu.Lock()
-			r.kept = b
-			r.left.Store(1)
-			r.mu.Unlock()
+			r.putBack(b)
 			return waiter.ContextError(ctx)
 		case <-r.e.stop:
-			b.Release()
+			r.putBack(b)
 			return ErrClosed
 		case ch <- b:
+		}
+		if err := r.finish(b); err != nil {
+			return err
 		}
 	}
 }
 
-// leftover returns what Chan took and could not deliver.
-func (r *BufReceiver) leftover() *Buf {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	b := r.kept
-	r.kept = nil
-	r.left.Store(0)
-	return b
+// finish ends the lease of a message that was delivered, and then our own hold of
+// b: its block must not be free while its handle is in the ring.
+func (r *BufReceiver) finish(b *Buf) error {
+	defer b.Release() // also after a fault
+	return r.e.releaseLease()
+}
+
+// lease is Recv that leaves the message in its slot, until finish or
+// putBack. A Buf with a block has two holds, the receiver's and our own.
+func (r *BufReceiver) lease(ctx context.Context) (*Buf, error) {
+	e := r.e
+	if !e.enter() {
+		return nil, e.refused()
+	}
+	at, err := e.slot(ctx)
+	if err != nil {
+		r.told(err)
+		return nil, err
+	}
+	b, err := r.take(at) // within the call: Close waits for it
+	if err != nil {
+		e.leave()
+		return nil, err
+	}
+	b.uses.StoreRelease(2)
+	e.use.StoreRelease(leased)
+	return b, nil
+}
+
+// putBack undoes lease: nobody has seen b.
+func (r *BufReceiver) putBack(b *Buf) {
+	b.uses.Store(0)
+	if !b.inline {
+		guarded(func() error {
+			r.side.pool.Untake(b.handle, roleSender)
+			return nil
+		})
+		r.e.letGo() // not the last: the lease is one too
+	}
+	r.e.keep()
 }
 
 // Err returns why the channel of Chan was closed: nil if the sender closed and
@@ -261,26 +296,16 @@ func (r *BufReceiver) Stats() []slabpool.Stats { return r.side.stats() }
 // File is (*Receiver).File. While Bufs are held it gives ErrBusy, and nothing
 // has changed.
 func (r *BufReceiver) File() (*os.File, error) {
-	if err := r.busy(); err != nil {
+	if err := r.side.busy(); err != nil {
 		return nil, err
 	}
 	return r.e.file()
 }
 
-// busy tells why the role cannot be given up.
-func (r *BufReceiver) busy() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.kept != nil && r.e.gone.Load() == 0 {
-		return errKept
-	}
-	return r.side.busy()
-}
-
 // Detach is (*Receiver).Detach. While Bufs are held it gives ErrBusy, and
 // nothing has changed: a successor could not tell them from those of the dead.
 func (r *BufReceiver) Detach() error {
-	if err := r.busy(); err != nil {
+	if err := r.side.busy(); err != nil {
 		return err
 	}
 	return r.e.detach()
@@ -288,10 +313,4 @@ func (r *BufReceiver) Detach() error {
 
 // Close is (*Receiver).Close. Bufs that are held stay valid until they are
 // released.
-func (r *BufReceiver) Close() error {
-	err := r.e.close()
-	if b := r.leftover(); b != nil {
-		b.Release()
-	}
-	return err
-}
+func (r *BufReceiver) Close() error { return r.e.close() }

@@ -19,7 +19,8 @@ import (
 //
 // A BufSender that the program drops without Close or Detach is cleaned up when
 // the garbage collector finds it and no Buf of it; to the receiver that is a
-// death.
+// death. If a Buf was dropped without Send or Release, that comes when the
+// process ends.
 type BufSender struct {
 	e    *sendEnd
 	side *bufSide
@@ -59,7 +60,8 @@ func newBufSender(r *region.Region, p *plan) (*BufSender, error) {
 // Errors: fs.ErrInvalid if n is not positive; ErrTooLarge; ErrClosed after Close
 // of either side or Remove; ErrPeerDied, once for each death, if it would wait
 // and the receiver has died; ctx's error (and its cause) if ctx ends while it
-// waits; ErrCorrupt. What a dead receiver held is free again before it is told.
+// waits; ErrCorrupt. What a dead receiver held is free again before it is told, or,
+// if a successor has come already, once that one has attached.
 func (s *BufSender) Loan(ctx context.Context, n int) (*Buf, error) {
 	if ctx == nil {
 		return nil, errContext
@@ -140,10 +142,10 @@ func (s *BufSender) block(ctx context.Context, n int, err error) (slabpool.Handl
 		if !errors.Is(err, slabpool.ErrExhausted) {
 			return slabpool.Handle{}, fmt.Errorf("shmchan: %w", err)
 		}
-		st, err := e.look()
+		st, gone := e.look()
 		switch {
-		case err != nil:
-			return slabpool.Handle{}, err
+		case gone != nil:
+			return slabpool.Handle{}, gone
 		case e.wake.Over() || st.Phase == region.Closed:
 			return slabpool.Handle{}, ErrClosed
 		case !s.side.sweepPeer(st, e.ring.Published) && !pool.Available(n):
@@ -154,8 +156,8 @@ func (s *BufSender) block(ctx context.Context, n int, err error) (slabpool.Handl
 				return slabpool.Handle{}, err
 			}
 		}
-		h, err := pool.TryAlloc(n)
-		if err == nil {
+		var h slabpool.Handle
+		if h, err = pool.Retry(n); err == nil {
 			return h, nil
 		}
 		if err := waiter.ContextError(ctx); err != nil { // news only: a peer that makes some all the time must not keep us

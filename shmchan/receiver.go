@@ -218,6 +218,9 @@ func (r *Receiver[T]) Ready() <-chan struct{} { return r.e.readyChan(r.e.canProc
 // not compile ("channel element type too large"), whether it calls Chan or not.
 func (r *Receiver[T]) Chan(ctx context.Context) <-chan T {
 	ch := make(chan T)
+	r.mu.Lock()
+	r.err = nil
+	r.mu.Unlock()
 	go func() {
 		defer close(ch)
 		holds := false

@@ -207,7 +207,13 @@ func (p *Raw) Untake(h Handle, owner int) bool {
 	if err != nil || owner < 0 || owner >= MaxOwners {
 		return false
 	}
-	w := r.state.Load()
-	return isHeld(w, p.me) && w&owners == p.me && generation(w) == h.Generation() &&
-		r.state.CompareAndSwap(w, w&^owners|ownerBit(owner)|flight)
+	for {
+		w := r.state.Load()
+		if !isHeld(w, p.me) || w&owners != p.me || generation(w) != h.Generation() {
+			return false
+		}
+		if r.state.CompareAndSwap(w, w&^owners|ownerBit(owner)|flight) { // pairs with the loads in Take and Sweep
+			return true
+		} // else whoever has popped the block's token has just returned it
+	}
 }

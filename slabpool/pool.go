@@ -2,36 +2,41 @@ package slabpool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/shmkit/shm/internal/word"
 	"github.com/shmkit/shm/region"
+	"github.com/shmkit/shm/waiter"
 )
 
 // The endpoint of a Pool.
 //
 // Invariants:
 //   - the seat is ours from newPool to the end of Close, and while a block is
-//     held here it is not given up;
+//     held here, or a call is under way that claims, changes or gives back a
+//     block in its name, it is not given up;
+//   - closed is set with work locked, and each such call looks at it with work
+//     locked for reading: so none begins after, and Close waits for the others.
+//     None of them blocks, and Close holds work only to look and to flush;
 //   - the mapping ends when the program has dropped the Pool, not with Close.
-//
-// TryAlloc and Close race: Close sets closed and then looks for blocks that are
-// held; TryAlloc claims a block and then looks at closed. So either Close finds
-// the block, and stays open, or TryAlloc gives it back.
 //
 // Who may die where: see sweep.go. A sweeper of a seat holds its role while he
 // sweeps, so that nobody takes the seat meanwhile, and his death frees it.
 type pool struct {
 	raw    *Raw
 	reg    *region.Region
+	work   sync.RWMutex
 	closed word.U32
 
-	mu    sync.Mutex // Close, and the sweeps of other seats
-	swept [MaxOwners]region.State
+	mu     sync.Mutex              // Close, and the sweeps of other seats
+	missed [MaxOwners]region.State // deaths that nobody here could sweep after
+	retry  time.Time               // when to try those again
 }
 
 const poolCache = 16
@@ -65,7 +70,10 @@ func (p *pool) held() (n int) {
 	return n
 }
 
-var errClosed = fmt.Errorf("slabpool: this endpoint is closed: %w", fs.ErrClosed)
+var (
+	errClosed = fmt.Errorf("slabpool: this endpoint is closed: %w", fs.ErrClosed)
+	errEmpty  = fmt.Errorf("slabpool: this endpoint is closed, and holds nothing: %w: %w", ErrStaleHandle, fs.ErrClosed)
+)
 
 // TryAlloc is (*Raw).TryAlloc. After Close it gives fs.ErrClosed.
 func (p *Pool) TryAlloc(n int) (Handle, error) {
@@ -79,7 +87,7 @@ func (p *Pool) TryAlloc(n int) (Handle, error) {
 
 // Alloc is TryAlloc that waits for a block, until ctx is done. When it finds
 // none, it gives back what dead endpoints hold first. It looks at ctx only when
-// it has to wait. After Close it gives fs.ErrClosed, also to who waits already.
+// there was none. After Close it gives fs.ErrClosed, also to who waits already.
 func (p *Pool) Alloc(ctx context.Context, n int) (Handle, error) {
 	defer runtime.KeepAlive(p)
 	h, err := p.TryAlloc(n)
@@ -89,24 +97,36 @@ func (p *Pool) Alloc(ctx context.Context, n int) (Handle, error) {
 				return Handle{}, err
 			}
 		}
-		h, err = p.take(n)
+		if h, err = p.take(n); err == errExhausted {
+			if err := waiter.ContextError(ctx); err != nil { // news, or a list that is made up, must not keep us
+				return Handle{}, err
+			}
+		}
 	}
 	return h, err
 }
 
 func (p *pool) take(n int) (Handle, error) {
-	h, err := p.raw.alloc(n)
-	if p.closed.Load() != 0 { // pairs with the store in Close
-		if err == nil {
-			p.raw.Free(h)
-		}
+	p.work.RLock()
+	defer p.work.RUnlock()
+	if p.closed.Load() != 0 {
 		return Handle{}, errClosed
 	}
-	return h, err
+	return p.raw.alloc(n)
 }
 
-// news tells whether a seat has lost its holder since we swept it, or this
-// endpoint is closed.
+// with runs a call that works with a block that is held here.
+func (p *pool) with(call func() error) error {
+	p.work.RLock()
+	defer p.work.RUnlock()
+	if p.closed.Load() != 0 {
+		return errEmpty
+	}
+	return call()
+}
+
+// news tells whether a seat has lost its holder and Recover should be called, or
+// this endpoint is closed.
 func (p *pool) news() bool {
 	if p.closed.Load() != 0 {
 		return true
@@ -114,7 +134,7 @@ func (p *pool) news() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for seat := range MaxOwners {
-		if s := p.reg.State(seat); s.Phase == region.Dead && s != p.swept[seat] {
+		if s := p.reg.State(seat); s.Phase == region.Dead && (s != p.missed[seat] || !time.Now().Before(p.retry)) {
 			return true
 		}
 	}
@@ -122,7 +142,9 @@ func (p *pool) news() bool {
 }
 
 // Recover gives back what endpoints hold whose processes have died, and returns
-// how many holds that were. Alloc does it when it has to wait.
+// how many holds that were. Alloc does it when it has to wait. It does not block:
+// while another process opens or closes the pool, or this one has no descriptor
+// left, it leaves a seat to the next call.
 func (p *Pool) Recover() (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -130,53 +152,62 @@ func (p *Pool) Recover() (n int) {
 	if p.closed.Load() != 0 {
 		return 0
 	}
-	for seat := range MaxOwners {
-		s := p.reg.Probe(seat)
-		fresh := s.Phase == region.Dead && s != p.swept[seat] // it may have left a token, and nothing else
-		if seat == p.raw.Owner() || taken(s) || s.Phase == region.Closed || !fresh && !p.raw.has(seat) {
+	var states [MaxOwners]region.State
+	for seat := range states {
+		states[seat] = p.reg.Probe(seat)
+	}
+	having := p.raw.having()
+	for seat, s := range states {
+		// Who died may have left a token, and nothing else.
+		if seat == p.raw.Owner() || taken(s) || s.Phase == region.Closed || s.Phase != region.Dead && having&ownerBit(seat) == 0 {
 			continue
 		}
-		r, err := p.reg.Attach(seat) // so that nobody takes it meanwhile
-		if err != nil {
-			continue // somebody did, and sweeps
+		r, err := p.reg.TryAttach(seat) // so that nobody takes it meanwhile
+		if err != nil {                 // somebody did, and sweeps; or it must wait
+			p.missed[seat], p.retry = s, time.Now().Add(longestPark)
+			continue
 		}
 		n += p.raw.Sweep(seat, func() (func(Handle) bool, bool) { return nil, true }, false)
 		r.Detach()
 		r.Unmap()
-		p.swept[seat] = p.reg.State(seat)
 	}
 	return n
 }
 
 // Bytes is (*Raw).Bytes. The bytes stay mapped until the block is freed or given
 // away, even if the program drops the Pool meanwhile.
-func (p *Pool) Bytes(h Handle) ([]byte, error) {
-	b, err := p.raw.Bytes(h)
-	runtime.KeepAlive(p)
+func (p *Pool) Bytes(h Handle) (b []byte, err error) {
+	defer runtime.KeepAlive(p)
+	err = p.with(func() (err error) {
+		b, err = p.raw.Bytes(h)
+		return err
+	})
 	return b, err
 }
 
-// Free is (*Raw).Free.
+// Free is (*Raw).Free. After Close it gives an error that is both ErrStaleHandle
+// and fs.ErrClosed, as do Bytes, Retain, Share and Give.
 func (p *Pool) Free(h Handle) error {
-	err := p.raw.Free(h)
-	runtime.KeepAlive(p)
-	return err
+	defer runtime.KeepAlive(p)
+	return p.with(func() error { return p.raw.Free(h) })
 }
 
 // Retain is (*Raw).Retain.
 func (p *Pool) Retain(h Handle) error {
 	defer runtime.KeepAlive(p)
-	return p.raw.Retain(h)
+	return p.with(func() error { return p.raw.Retain(h) })
 }
 
 // Share is (*Raw).Share. A seat that nobody has gives fs.ErrNotExist. If its
 // holder dies later, his share comes back as all that he holds.
 func (p *Pool) Share(h Handle, owner int) error {
 	defer runtime.KeepAlive(p)
-	if err := p.seated(owner); err != nil {
-		return err
-	}
-	return p.raw.Share(h, owner)
+	return p.with(func() error {
+		if err := p.seated(owner); err != nil {
+			return err
+		}
+		return p.raw.Share(h, owner)
+	})
 }
 
 // Give is (*Raw).Give. A seat that nobody has gives fs.ErrNotExist. A process
@@ -184,10 +215,12 @@ func (p *Pool) Share(h Handle, owner int) error {
 // that he does not know of: Held shows it.
 func (p *Pool) Give(h Handle, owner int) error {
 	defer runtime.KeepAlive(p)
-	if err := p.seated(owner); err != nil {
-		return err
-	}
-	return p.raw.Give(h, owner)
+	return p.with(func() error {
+		if err := p.seated(owner); err != nil {
+			return err
+		}
+		return p.raw.Give(h, owner)
+	})
 }
 
 func (p *pool) seated(owner int) error {
@@ -204,7 +237,10 @@ func (p *Pool) Owner() int { return p.raw.Owner() }
 // block is.
 func (p *Pool) Held() (all []Handle) {
 	defer runtime.KeepAlive(p)
-	p.raw.Held(p.raw.Owner(), func(h Handle) bool { all = append(all, h); return true })
+	p.with(func() error {
+		p.raw.Held(p.raw.Owner(), func(h Handle) bool { all = append(all, h); return true })
+		return nil
+	})
 	return all
 }
 
@@ -215,7 +251,8 @@ func (p *Pool) Stats() []Stats {
 }
 
 // Attach makes another endpoint of the same pool in this process. Errors:
-// ErrBusy if all seats are taken; fs.ErrClosed.
+// ErrBusy if all seats are taken; fs.ErrClosed; and those of the system, if it
+// has no descriptor or no memory left, say.
 func (p *Pool) Attach() (*Pool, error) {
 	r, err := p.another()
 	if err != nil {
@@ -247,9 +284,13 @@ func (p *Pool) another() (*region.Region, error) {
 		if s := p.reg.Probe(seat); taken(s) || s.Phase == region.Closed {
 			continue
 		}
-		if r, err := p.reg.Attach(seat); err == nil {
+		r, err := p.reg.Attach(seat)
+		if err == nil {
 			p.raw.Sweep(seat, func() (func(Handle) bool, bool) { return nil, true }, false)
 			return r, nil
+		}
+		if !errors.Is(err, ErrBusy) && !errors.Is(err, region.ErrRoleClosed) {
+			return nil, fmt.Errorf("slabpool: attach: %w", err)
 		}
 	}
 	return nil, fmt.Errorf("slabpool: all %d seats are taken: %w", MaxOwners, ErrBusy)
@@ -266,12 +307,9 @@ func (p *Pool) Close() error {
 	if p.closed.Load() != 0 {
 		return nil
 	}
-	p.closed.Store(1) // pairs with the load in TryAlloc
-	if n := p.held(); n > 0 {
-		p.closed.Store(0)
-		return fmt.Errorf("slabpool: close: %d blocks are held here; free them first: %w", n, ErrBusy)
+	if err := p.end(); err != nil {
+		return err
 	}
-	p.raw.Flush()
 	others := false
 	for seat := range MaxOwners {
 		others = others || seat != p.raw.Owner() && taken(p.reg.Probe(seat))
@@ -284,6 +322,18 @@ func (p *Pool) Close() error {
 	}
 	p.raw.Kick()
 	return err
+}
+
+// end makes sure that nothing is held here and nothing will be.
+func (p *pool) end() error {
+	p.work.Lock() // no call is under way
+	defer p.work.Unlock()
+	if n := p.held(); n > 0 {
+		return fmt.Errorf("slabpool: close: %d blocks are held here; free them first: %w", n, ErrBusy)
+	}
+	p.raw.Flush()
+	p.closed.Store(1) // pairs with the loads with work locked, and in news
+	return nil
 }
 
 func (p *pool) someoneSeated() bool {

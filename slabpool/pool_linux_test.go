@@ -2,6 +2,7 @@ package slabpool
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -227,4 +228,73 @@ func TestPoolFile(t *testing.T) {
 	is(t, err, fs.ErrInvalid)
 	must(t, q.Close())
 	must(t, p.Close())
+}
+
+// deadSeat returns an endpoint of a pool that has no free block, since another
+// one died with it.
+func deadSeat(t *testing.T, p, q *Pool) {
+	t.Helper()
+	for _, x := range []*Pool{p, q} {
+		_, err := x.TryAlloc(1)
+		must(t, err)
+	}
+	q.reg.Abandon()
+}
+
+// allocTimesOut wants an Alloc that ends with its context.
+func allocTimesOut(t *testing.T, p *Pool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(bg, 250*time.Millisecond)
+	defer cancel()
+	var err error
+	returns(t, "Alloc", func() { _, err = p.Alloc(ctx, 1) })
+	is(t, err, context.DeadlineExceeded)
+}
+
+// TestAllocWithoutDescriptors: a seat that died cannot be attached to, which
+// ends. TestMain's process has no other test beside this one.
+func TestAllocWithoutDescriptors(t *testing.T) {
+	p, err := Memfd(Class{64, 2})
+	must(t, err)
+	q, err := p.Attach()
+	must(t, err)
+	deadSeat(t, p, q)
+	var old syscall.Rlimit
+	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old))
+	low := old
+	low.Cur = 4
+	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &low))
+	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old)
+	allocTimesOut(t, p)
+	_, err = p.Attach()
+	is(t, err, syscall.EMFILE)
+	got := make(chan error, 1)
+	go func() { _, err := p.Alloc(bg, 1); got <- err }()
+	time.Sleep(10 * time.Millisecond)
+	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old))
+	returns(t, "Alloc after there are descriptors again", func() { err = <-got })
+	must(t, err)
+}
+
+// TestAllocBesideStoppedOpener: the name's lock is held by somebody who is
+// stopped in the middle of Open.
+func TestAllocBesideStoppedOpener(t *testing.T) {
+	p, err := Open(poolName(t), Class{64, 2})
+	must(t, err)
+	q, err := Open(p.reg.Name())
+	must(t, err)
+	f, err := os.OpenFile(p.reg.Name()+".lock", os.O_RDWR, 0)
+	must(t, err)
+	defer f.Close()
+	const setOwnLock = 37 // F_OFD_SETLK
+	must(t, syscall.FcntlFlock(f.Fd(), setOwnLock, &syscall.Flock_t{Type: syscall.F_WRLCK, Len: 1}))
+	deadSeat(t, p, q)
+	start := time.Now()
+	allocTimesOut(t, p)
+	if d := time.Since(start); d > 4*time.Second { // one turn of waiting for the lock is 5 s
+		t.Errorf("it took %v", d)
+	}
+	must(t, f.Close())
+	returns(t, "Alloc after the lock is free", func() { _, err = p.Alloc(bg, 1) })
+	must(t, err)
 }

@@ -7,6 +7,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
+
+	"github.com/shmkit/shm/internal/word"
 )
 
 func heapPools(t *testing.T, n int, classes ...Class) []*Pool {
@@ -179,5 +182,168 @@ func TestPoolCloseRaces(t *testing.T) {
 		if s.InUse != 0 || s.Free+s.Cached != s.Count {
 			t.Errorf("%v", s)
 		}
+	}
+}
+
+// returns fails the test if f blocks.
+func returns(t *testing.T, what string, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+	case <-time.After(30 * time.Second):
+		t.Fatal(what, "does not return")
+	}
+}
+
+// A list that a peer has made lead to itself always looks as if it had a block.
+func TestAllocLooksAtContext(t *testing.T) {
+	p, err := Heap(Class{64, 2})
+	must(t, err)
+	for range 2 {
+		_, err := p.TryAlloc(1)
+		must(t, err)
+	}
+	c := &p.raw.classes[0]
+	c.record(c.mem, 0).next.Store(1)
+	c.words.head.Store(1)
+	for what, alloc := range map[string]func(context.Context, int) (Handle, error){"Pool.Alloc": p.Alloc, "Raw.Alloc": p.raw.Alloc} {
+		ctx, cancel := context.WithTimeout(bg, 20*time.Millisecond)
+		returns(t, what, func() { _, err = alloc(ctx, 1) })
+		cancel()
+		is(t, err, context.DeadlineExceeded)
+	}
+}
+
+// A Close that is refused changes nothing, at no moment.
+func TestPoolCloseRefused(t *testing.T) {
+	p, err := Heap(Class{64, 64})
+	must(t, err)
+	_, err = p.TryAlloc(1)
+	must(t, err)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if err := p.Close(); !errors.Is(err, ErrBusy) {
+					t.Errorf("Close with a block that is held: %v", err)
+					return
+				}
+			}
+		}
+	})
+	for range 50_000 {
+		h, err := p.TryAlloc(1)
+		if err == nil {
+			err = p.Free(h)
+		}
+		if err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	close(stop)
+	wg.Wait()
+}
+
+// A closed endpoint claims nothing in a seat that is another's by now.
+func TestPoolClosedClaims(t *testing.T) {
+	ps := heapPools(t, 2, Class{64, 64})
+	must(t, ps[1].Close())
+	next, err := ps[0].Attach()
+	must(t, err)
+	if next.Owner() != ps[1].Owner() {
+		t.Fatalf("seat %d, want %d", next.Owner(), ps[1].Owner())
+	}
+	h, err := next.TryAlloc(1)
+	must(t, err)
+	is(t, ps[1].Free(h), fs.ErrClosed)
+	is(t, ps[1].Free(h), ErrStaleHandle)
+	is(t, ps[1].Retain(h), fs.ErrClosed)
+	is(t, ps[1].Share(h, 0), fs.ErrClosed)
+	is(t, ps[1].Give(h, 0), fs.ErrClosed)
+	_, err = ps[1].Bytes(h)
+	is(t, err, fs.ErrClosed)
+	if held := ps[1].Held(); len(held) != 0 {
+		t.Errorf("a closed endpoint holds %v", held)
+	}
+	must(t, next.Free(h))
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				ps[1].TryAlloc(1)
+			}
+		}
+	})
+	for range 50_000 {
+		if held := next.Held(); len(held) > 0 {
+			t.Errorf("the successor holds %v and never allocated", held)
+			break
+		}
+	}
+	close(stop)
+	wg.Wait()
+}
+
+// A process that was stopped between lowering the flag and the wake: the next
+// block that becomes free is found all the same.
+func TestAllocBesideStoppedWaker(t *testing.T) {
+	ps := heapPools(t, 2, Class{64, 1})
+	h, err := ps[0].TryAlloc(1)
+	must(t, err)
+	got := make(chan error)
+	go func() { _, err := ps[1].Alloc(bg, 1); got <- err }()
+	flag := (*word.U32)(unsafe.Add(unsafe.Pointer(ps[0].raw.event), 4))
+	for flag.Load()&1 == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(5 * time.Millisecond) // parked, mostly
+	flag.Store(flag.Load() &^ 1)
+	must(t, ps[0].Free(h))
+	select {
+	case err := <-got:
+		must(t, err)
+	case <-time.After(30 * time.Second):
+		t.Fatal("a flag that was lowered keeps the waiter asleep")
+	}
+}
+
+func TestPoolWithTagZero(t *testing.T) {
+	p, err := Heap(Class{64, 1})
+	must(t, err)
+	(*control)(p.raw.mem).tag = 0
+	_, err = AttachIn(p.reg, Seat{Owner: 1})
+	is(t, err, ErrCorrupt)
+}
+
+func TestPoolNoAllocations(t *testing.T) {
+	p, err := Heap(Class{64, 4})
+	must(t, err)
+	if n := testing.AllocsPerRun(100, func() {
+		h, err := p.TryAlloc(1)
+		if err == nil {
+			_, err = p.Bytes(h)
+		}
+		if err == nil {
+			err = p.Free(h)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"sync"
+	"time"
 	"unsafe"
 
 	"github.com/shmkit/shm/internal/word"
@@ -13,8 +14,8 @@ import (
 )
 
 // A Raw is one endpoint of a pool over memory that the caller owns. All
-// methods may be called from any goroutine, none allocates but Sweep, Stats and
-// errors, and only Alloc and Await block. Nothing in it knows of processes: who
+// methods may be called from any goroutine, none allocates Go memory but Sweep,
+// Stats, waiting and errors, and only Alloc and Await block. Nothing in it knows of processes: who
 // may be which owner, and who has died, is the caller's to know.
 type Raw struct {
 	mem     unsafe.Pointer
@@ -64,7 +65,11 @@ func Attach(mem unsafe.Pointer, n uintptr, g Geometry, s Seat) (*Raw, error) {
 		return nil, fmt.Errorf("slabpool: the pool has the classes %v, not %v: %w", there.Classes(), g.Classes(), ErrCorrupt)
 	}
 	c := (*control)(mem)
-	p := &Raw{mem: mem, me: ownerBit(s.Owner), tag: c.tag & tagMask, first: c.first & genMask, event: s.Event}
+	tag := c.tag & tagMask
+	if tag == 0 {
+		return nil, fmt.Errorf("slabpool: the pool has tag 0, which is that of the zero handle: %w", ErrCorrupt)
+	}
+	p := &Raw{mem: mem, me: ownerBit(s.Owner), tag: tag, first: c.first & genMask, event: s.Event}
 	if p.event == nil {
 		p.event = &c.event
 	}
@@ -93,6 +98,10 @@ func (p *Raw) TryAlloc(n int) (Handle, error) {
 	}
 	return h, err
 }
+
+// Retry is TryAlloc for one that found nothing before and has waited: it does not
+// count in Stats again.
+func (p *Raw) Retry(n int) (Handle, error) { return p.alloc(n) }
 
 // missed counts an allocation that found nothing.
 func (p *Raw) missed(n int) { p.classes[p.fit(n)].words.failed.Add(1) }
@@ -229,7 +238,7 @@ func (p *Raw) change(h Handle, next func(w uint64) uint64) error {
 }
 
 // Alloc is TryAlloc that waits for a block, until ctx is done. It looks at ctx
-// only when it has to wait.
+// only when there was none.
 func (p *Raw) Alloc(ctx context.Context, n int) (Handle, error) {
 	h, err := p.alloc(n)
 	if err != errExhausted {
@@ -240,19 +249,28 @@ func (p *Raw) Alloc(ctx context.Context, n int) (Handle, error) {
 		if err := p.Await(ctx, n, func() bool { return false }); err != nil {
 			return Handle{}, err
 		}
-		h, err = p.alloc(n)
+		if h, err = p.alloc(n); err == errExhausted {
+			if err := waiter.ContextError(ctx); err != nil { // a list that others empty, or made up, must not keep us
+				return Handle{}, err
+			}
+		}
 	}
 	return h, err
 }
 
+// longestPark is how long a wake-up can be late because another process was
+// stopped, or has died unnoticed, in the middle of waking us.
+const longestPark = 100 * time.Millisecond
+
 // Await waits until there may be a block for n bytes, until news reports true,
 // or until ctx is done, and returns ctx's error then. Whoever makes news true
-// calls Kick after.
+// calls Kick after. It looks every 100 ms in any case: a process that was stopped
+// in the middle of waking must not keep others asleep.
 func (p *Raw) Await(ctx context.Context, n int, news func() bool) error {
 	if ctx == nil {
 		return errContext
 	}
-	return p.sleeper().Await(ctx, func() bool { return p.Available(n) || news() })
+	return p.sleeper().AwaitWith(ctx, longestPark, func() bool { return p.Available(n) || news() })
 }
 
 // Kick wakes everybody who waits for a block.

@@ -36,8 +36,9 @@ package slabpool
 // Who may die where: anybody anywhere. Whoever dies with a token leaves a
 // block that is never listed again, but can be claimed as any other: he, or the
 // sweep on his behalf, marks its class as one with hidden blocks (hidden.go).
-// Whoever is stopped with a token does no harm however long it lasts: he looks
-// at the word when he goes on.
+// Whoever is stopped with the token of a free block keeps it out of reach
+// meanwhile, as if he had claimed it already, unless others have reason to look at
+// all blocks. He does no other harm: he looks at the word when he goes on.
 
 const (
 	queued = 1 << 0

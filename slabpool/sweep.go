@@ -27,7 +27,8 @@ import (
 // Why a posted block that was published is never given back: the taker takes
 // it before he gives back its place in the ring. So if step 2 did not find it
 // there, it was never published, or its word has changed since step 1 and never
-// becomes the same again, since it does not come back into the ring.
+// becomes the same again, since it does not come back into the ring. (Untake makes
+// it the same again, but only of a block whose handle is in the ring all the time.)
 //
 // Who may die where: a sweeper anywhere. Each swap is one block given back, once;
 // the next sweeper does the rest.
@@ -106,17 +107,16 @@ func (p *Raw) Held(owner int, yield func(Handle) bool) {
 	}
 }
 
-// has tells whether owner has anything that a sweep would give back.
-func (p *Raw) has(owner int) bool {
+// having returns the bits of all owners who have anything that a sweep would give
+// back.
+func (p *Raw) having() (bits uint64) {
 	for k := range p.classes {
 		c := &p.classes[k]
 		for i := range c.count {
-			if c.record(c.mem, i).state.Load()&ownerBit(owner) != 0 {
-				return true
-			}
+			bits |= c.record(c.mem, i).state.Load() & owners
 		}
 	}
-	return false
+	return bits
 }
 
 // Owner returns the seat of this endpoint.

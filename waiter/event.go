@@ -34,7 +34,8 @@ import (
 //
 // Who may die where: a sleeper anywhere (a wake that wakes nobody follows). A
 // waker that dies between lower and wake leaves a sleeper parked with nothing
-// raised, so whoever notices a death calls Kick, which asks no flag.
+// raised, so whoever notices a death calls Kick, which asks no flag. Nobody
+// notices one that is stopped there: see Signal.
 type Event struct {
 	seq  word.U32
 	flag word.U32

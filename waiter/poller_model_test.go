@@ -214,7 +214,7 @@ func TestModelReady(t *testing.T) {
 				w.Go("sleeper", func() { // the goroutine that Ready starts
 					s := o.sleeper(&c.ev, 0)
 					for x.gone.Load() == 0 {
-						s.park(context.Background(), func() bool { return x.gone.Load() != 0 || c.data.Load() > x.taken.Load() }, &s.seat)
+						s.park(context.Background(), -1, func() bool { return x.gone.Load() != 0 || c.data.Load() > x.taken.Load() }, &s.seat)
 						if x.gone.Load() == 0 && x.token.CompareAndSwap(0, 1) {
 							x.token.Wake(1)
 						}

@@ -4,6 +4,10 @@ package waiter
 // publishers that are many, and whose last write is a read-modify-write: that
 // is a fence, so that the sleeper need not pay for one. Any goroutine of any
 // process may call it, and it never blocks.
+//
+// A process that is stopped between lowering the flag and the wake leaves a
+// sleeper parked with nothing raised, and no other Signal wakes that: sleepers on
+// an Event with several signallers park for a limited time (AwaitWith).
 func (e *Event) Signal() {
 	if e.flag.Load()&raised != 0 && e.lower() { // pairs with the compare-and-swap in raise
 		e.Kick()

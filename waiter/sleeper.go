@@ -115,7 +115,7 @@ func (s *Sleeper) Wait(ctx context.Context, streaming bool, ready func() bool) e
 	if s.counts != nil {
 		Bump(&s.counts.slept)
 	}
-	err := s.park(ctx, ready, &s.seat)
+	err := s.park(ctx, -1, ready, &s.seat)
 	s.habit(streaming)
 	return err
 }
@@ -129,6 +129,14 @@ func (s *Sleeper) Yield() {
 
 // Await is Wait for any goroutine: it parks at once and learns nothing.
 func (s *Sleeper) Await(ctx context.Context, ready func() bool) error {
+	return s.AwaitWith(ctx, -1, ready)
+}
+
+// AwaitWith is Await that looks for itself after each longest in the kernel
+// (negative: never), for an Event that several processes signal: one that is
+// stopped between lowering the flag and the wake keeps the others from waking
+// anybody.
+func (s *Sleeper) AwaitWith(ctx context.Context, longest time.Duration, ready func() bool) error {
 	if ready() {
 		return nil
 	}
@@ -141,7 +149,7 @@ func (s *Sleeper) Await(ctx context.Context, ready func() bool) error {
 			leaveSeat(own)
 		}
 	}()
-	return s.park(ctx, ready, &own)
+	return s.park(ctx, longest, ready, &own)
 }
 
 // Kick wakes everybody who is parked on the Event, as Event.Kick does; after
@@ -225,16 +233,20 @@ func (s *Sleeper) watch(ctx context.Context) {
 	}
 }
 
-// park parks until ready or the end of ctx, which kicks the Event.
+// park parks until ready or the end of ctx, which kicks the Event; for longest at
+// a time, unless it is negative.
 //
 // The race between publish and park is argued in event.go. The one between
 // cancel and park: Kick bumps seq after ctx.Err() is set. Either that is before
 // our read of seq, and then we see Err; or seq is not the one we park on.
-func (s *Sleeper) park(ctx context.Context, ready func() bool, own **seat) error {
+func (s *Sleeper) park(ctx context.Context, longest time.Duration, ready func() bool, own **seat) error {
 	for {
 		seq := s.ev.seq.Load()
 		wished := s.ev.raise()
 		limit := s.barrier(wished)
+		if limit < 0 {
+			limit = longest
+		}
 		if ready() {
 			return nil
 		}
