@@ -248,15 +248,26 @@ func (r *Region) quit(p Phase) {
 // Attach makes a second attachment of the same region, with a mapping and
 // locks of its own, and claims a role on it. Errors are those of Claim;
 // fs.ErrClosed if this attachment has ended.
-func (r *Region) Attach(role int) (*Region, error) { return r.attach(role, nameTimeout) }
-
-// TryAttach is Attach that does not wait for the name's lock: while another
-// process opens or closes the region, it gives ErrBusy.
-func (r *Region) TryAttach(role int) (*Region, error) { return r.attach(role, 0) }
-
-func (r *Region) attach(role int, patience time.Duration) (*Region, error) {
+func (r *Region) Attach(role int) (*Region, error) {
 	r.life.Lock()
 	defer r.life.Unlock()
+	return r.attach(role, nameTimeout)
+}
+
+// TryAttach is Attach that does not wait for the name's lock: it gives ErrBusy
+// while another process opens or closes the region, or another goroutine begins
+// or ends a claim through this attachment.
+func (r *Region) TryAttach(role int) (*Region, error) {
+	if !r.life.TryLock() {
+		return nil, fmt.Errorf("region: attach: another goroutine attaches or closes: %w", ErrBusy)
+	}
+	defer r.life.Unlock()
+	return r.attach(role, 0)
+}
+
+// attach is Attach that waits for the name's lock for at most so long. The caller
+// holds r.life.
+func (r *Region) attach(role int, patience time.Duration) (*Region, error) {
 	if r.locks == nil {
 		return nil, fmt.Errorf("region: attach: %w", fs.ErrClosed)
 	}

@@ -146,6 +146,9 @@ func (p *pool) news() bool {
 // while another process opens or closes the pool, or this one has no descriptor
 // left, it leaves a seat to the next call.
 func (p *Pool) Recover() (n int) {
+	if p.closed.Load() != 0 {
+		return 0 // Close may be at work yet
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer runtime.KeepAlive(p)

@@ -289,12 +289,22 @@ func TestAllocBesideStoppedOpener(t *testing.T) {
 	const setOwnLock = 37 // F_OFD_SETLK
 	must(t, syscall.FcntlFlock(f.Fd(), setOwnLock, &syscall.Flock_t{Type: syscall.F_WRLCK, Len: 1}))
 	deadSeat(t, p, q)
+	attached := make(chan error)
+	go func() { // waits for the name's lock
+		r, err := p.Attach()
+		if err == nil {
+			err = r.Close()
+		}
+		attached <- err
+	}()
+	time.Sleep(5 * time.Millisecond)
 	start := time.Now()
 	allocTimesOut(t, p)
 	if d := time.Since(start); d > 4*time.Second { // one turn of waiting for the lock is 5 s
 		t.Errorf("it took %v", d)
 	}
 	must(t, f.Close())
+	must(t, <-attached)
 	returns(t, "Alloc after the lock is free", func() { _, err = p.Alloc(bg, 1) })
 	must(t, err)
 }
