@@ -9,7 +9,10 @@ import (
 // If nobody else holds the block, it is free, and whoever waits for one is
 // woken. The handle is stale from then on. It never blocks. Errors:
 // ErrStaleHandle.
-func (p *Raw) Free(h Handle) error {
+func (p *Raw) Free(h Handle) error { return p.free(h, nil) }
+
+// free is Free behind a gate.
+func (p *Raw) free(h Handle, g *gate) error {
 	c, r, err := p.find(h)
 	if err != nil {
 		return err
@@ -17,6 +20,9 @@ func (p *Raw) Free(h Handle) error {
 	i, gen := uint32(h.Index()), h.Generation()
 	for {
 		w := r.state.Load()
+		if !g.open(w) {
+			return errGate
+		}
 		if !isHeld(w, p.me) || generation(w) != gen {
 			return p.stale(h, w)
 		}
@@ -108,16 +114,23 @@ func (p *Raw) Share(h Handle, owner int) error {
 	if err := p.other(owner); err != nil {
 		return err
 	}
-	bit := ownerBit(owner)
-	twice := false
-	err := p.change(h, func(w uint64) uint64 {
-		twice = w&bit != 0
-		return w | bit
-	})
-	if err == nil && twice {
-		return fmt.Errorf("slabpool: owner %d holds %v already; its own Retain counts further holds: %w", owner, h, fs.ErrInvalid)
+	_, r, err := p.find(h)
+	if err != nil {
+		return err
 	}
-	return err
+	bit := ownerBit(owner)
+	for {
+		w := r.state.Load()
+		if !isHeld(w, p.me) || generation(w) != h.Generation() {
+			return p.stale(h, w)
+		}
+		if w&bit != 0 {
+			return fmt.Errorf("slabpool: owner %d holds %v already; its own Retain counts further holds: %w", owner, h, fs.ErrInvalid)
+		}
+		if r.state.CompareAndSwap(w, join(w, bit)) { // pairs with the load in the other holder's Bytes
+			return nil
+		}
+	}
 }
 
 // Give passes this endpoint's hold of a block on to another owner: tell him the
@@ -143,7 +156,7 @@ func (p *Raw) Give(h Handle, owner int) error {
 		if w&bit != 0 {
 			return fmt.Errorf("slabpool: owner %d holds %v already; free your own hold instead: %w", owner, h, fs.ErrInvalid)
 		}
-		if r.state.CompareAndSwap(w, w&^p.me|bit) { // pairs with the load in the new holder's Bytes
+		if r.state.CompareAndSwap(w, join(w&^p.me, bit)) { // pairs with the load in the new holder's Bytes
 			return nil
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/shmkit/shm/internal/word"
 	"github.com/shmkit/shm/region"
 	"github.com/shmkit/shm/waiter"
 )
@@ -19,20 +18,22 @@ import (
 //
 // Invariants:
 //   - the seat is ours from newPool to the end of Close, and while a block is
-//     held here, or a call is under way that claims, changes or gives back a
-//     block in its name, it is not given up;
-//   - closed is set with work locked, and each such call looks at it with work
-//     locked for reading: so none begins after, and Close waits for the others.
-//     None of them blocks, and Close holds work only to look and to flush;
+//     held here it is not given up. No call claims, changes or gives back a block in
+//     its name after that. Those that take a block out of the cache or give one
+//     back are behind the gate (gate.go), and take no lock. The others have work
+//     locked for reading, as have those that find the gate not open; so Close, which
+//     has it locked while the gate is not open, waits for them, and they wait for
+//     what it decides. None of them blocks, and Close has it only to look and to
+//     flush;
 //   - the mapping ends when the program has dropped the Pool, not with Close.
 //
 // Who may die where: see sweep.go. A sweeper of a seat holds its role while he
 // sweeps, so that nobody takes the seat meanwhile, and his death frees it.
 type pool struct {
-	raw    *Raw
-	reg    *region.Region
-	work   sync.RWMutex
-	closed word.U32
+	raw  *Raw
+	reg  *region.Region
+	gate gate
+	work latch
 
 	mu     sync.Mutex              // Close, and the sweeps of other seats
 	missed [MaxOwners]region.State // deaths that nobody here could sweep after
@@ -58,16 +59,11 @@ func newPool(r *region.Region) (*Pool, error) {
 // forget ends an endpoint that the program has dropped: for the others it has
 // died. With blocks that the program may still read it keeps all as it is.
 func (p *pool) forget() {
-	if p.closed.Load() == 0 && p.held() > 0 {
+	if held, _ := p.raw.count(); held > 0 && !p.gate.closed() {
 		return
 	}
 	p.raw.sleeper().End() // a context that ends now must not touch the event any more
 	p.reg.Unmap()
-}
-
-func (p *pool) held() (n int) {
-	p.raw.Held(p.raw.Owner(), func(Handle) bool { n++; return true })
-	return n
 }
 
 var (
@@ -77,9 +73,12 @@ var (
 
 // TryAlloc is (*Raw).TryAlloc. After Close it gives fs.ErrClosed.
 func (p *Pool) TryAlloc(n int) (Handle, error) {
-	h, err := p.take(n)
-	if err == errExhausted {
-		p.raw.missed(n)
+	h, ok := p.raw.quick(n, &p.gate)
+	var err error
+	if !ok {
+		if h, err = p.take(n); err == errExhausted {
+			p.raw.missed(n)
+		}
 	}
 	runtime.KeepAlive(p)
 	return h, err
@@ -109,17 +108,17 @@ func (p *Pool) Alloc(ctx context.Context, n int) (Handle, error) {
 func (p *pool) take(n int) (Handle, error) {
 	p.work.RLock()
 	defer p.work.RUnlock()
-	if p.closed.Load() != 0 {
+	if p.gate.closed() {
 		return Handle{}, errClosed
 	}
 	return p.raw.alloc(n)
 }
 
-// with runs a call that works with a block that is held here.
+// with runs a call that works with a block that is held here, with the latch.
 func (p *pool) with(call func() error) error {
 	p.work.RLock()
 	defer p.work.RUnlock()
-	if p.closed.Load() != 0 {
+	if p.gate.closed() {
 		return errEmpty
 	}
 	return call()
@@ -128,7 +127,7 @@ func (p *pool) with(call func() error) error {
 // news tells whether a seat has lost its holder and Recover should be called, or
 // this endpoint is closed.
 func (p *pool) news() bool {
-	if p.closed.Load() != 0 {
+	if p.gate.closed() {
 		return true
 	}
 	p.mu.Lock()
@@ -146,13 +145,13 @@ func (p *pool) news() bool {
 // while another process opens or closes the pool, or this one has no descriptor
 // left, it leaves a seat to the next call.
 func (p *Pool) Recover() (n int) {
-	if p.closed.Load() != 0 {
+	if p.gate.closed() {
 		return 0 // Close may be at work yet
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer runtime.KeepAlive(p)
-	if p.closed.Load() != 0 {
+	if p.gate.closed() {
 		return 0
 	}
 	var states [MaxOwners]region.State
@@ -179,20 +178,27 @@ func (p *Pool) Recover() (n int) {
 
 // Bytes is (*Raw).Bytes. The bytes stay mapped until the block is freed or given
 // away, even if the program drops the Pool meanwhile.
-func (p *Pool) Bytes(h Handle) (b []byte, err error) {
-	defer runtime.KeepAlive(p)
-	err = p.with(func() (err error) {
-		b, err = p.raw.Bytes(h)
-		return err
-	})
+func (p *Pool) Bytes(h Handle) ([]byte, error) {
+	b, err := p.raw.look(h, &p.gate)
+	if err == errGate {
+		err = p.with(func() (err error) {
+			b, err = p.raw.Bytes(h)
+			return err
+		})
+	}
+	runtime.KeepAlive(p)
 	return b, err
 }
 
 // Free is (*Raw).Free. After Close it gives an error that is both ErrStaleHandle
 // and fs.ErrClosed, as do Bytes, Retain, Share and Give.
 func (p *Pool) Free(h Handle) error {
-	defer runtime.KeepAlive(p)
-	return p.with(func() error { return p.raw.Free(h) })
+	err := p.raw.free(h, &p.gate)
+	if err == errGate {
+		err = p.with(func() error { return p.raw.Free(h) })
+	}
+	runtime.KeepAlive(p)
+	return err
 }
 
 // Retain is (*Raw).Retain.
@@ -280,7 +286,7 @@ func (p *Pool) File() (*os.File, error) {
 // another attaches to a seat that is free, after a sweep if somebody died in it.
 func (p *Pool) another() (*region.Region, error) {
 	defer runtime.KeepAlive(p)
-	if p.closed.Load() != 0 {
+	if p.gate.closed() {
 		return nil, errClosed
 	}
 	for seat := range MaxOwners {
@@ -307,7 +313,7 @@ func (p *Pool) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer runtime.KeepAlive(p)
-	if p.closed.Load() != 0 {
+	if p.gate.closed() {
 		return nil
 	}
 	if err := p.end(); err != nil {
@@ -329,14 +335,9 @@ func (p *Pool) Close() error {
 
 // end makes sure that nothing is held here and nothing will be.
 func (p *pool) end() error {
-	p.work.Lock() // no call is under way
+	p.work.Lock()
 	defer p.work.Unlock()
-	if n := p.held(); n > 0 {
-		return fmt.Errorf("slabpool: close: %d blocks are held here; free them first: %w", n, ErrBusy)
-	}
-	p.raw.Flush()
-	p.closed.Store(1) // pairs with the loads with work locked, and in news
-	return nil
+	return p.gate.end(p.raw)
 }
 
 func (p *pool) someoneSeated() bool {

@@ -123,11 +123,8 @@ func (p *Raw) alloc(n int) (Handle, error) {
 	}
 	for ; k < len(p.classes); k++ {
 		c := &p.classes[k]
-		for i, ok := c.note.pop(); ok; i, ok = c.note.pop() {
-			r := c.record(c.mem, i)
-			if w := r.state.Load(); isCached(w) && w&p.me != 0 && r.state.CompareAndSwap(w, w&^cached) {
-				return makeHandle(p.tag, k, i, generation(w), n), nil
-			} // else it was taken from us
+		if i, w, ok := p.reuse(c, nil); ok {
+			return makeHandle(p.tag, k, i, generation(w), n), nil
 		}
 		i, w, err := p.claim(c)
 		if err == nil {
@@ -138,6 +135,37 @@ func (p *Raw) alloc(n int) (Handle, error) {
 		}
 	}
 	return Handle{}, errExhausted
+}
+
+// quick is alloc behind a gate, if it can be done with what is cached.
+func (p *Raw) quick(n int, g *gate) (Handle, bool) {
+	k := p.fit(n)
+	if n < 1 || k == len(p.classes) {
+		return Handle{}, false
+	}
+	i, w, ok := p.reuse(&p.classes[k], g)
+	if !ok {
+		return Handle{}, false
+	}
+	return makeHandle(p.tag, k, i, generation(w), n), true
+}
+
+// reuse claims a block of a class that this endpoint has cached and noted, and
+// returns the word that it had.
+func (p *Raw) reuse(c *class, g *gate) (i uint32, w uint64, ok bool) {
+	for {
+		if i, ok = c.note.pop(); !ok {
+			return 0, 0, false
+		}
+		r := c.record(c.mem, i)
+		w = r.state.Load()
+		if !g.open(w) {
+			return 0, 0, false
+		}
+		if isCached(w) && w&p.me != 0 && r.state.CompareAndSwap(w, w&^cached) { // pairs with the swaps of whoever takes it from us
+			return i, w, true
+		}
+	}
 }
 
 // claim claims a block of a class, of those that are not noted, and returns the
@@ -203,12 +231,19 @@ func (p *Raw) find(h Handle) (*class, *record, error) {
 // Bytes returns the bytes of a block that this endpoint holds: as many as the
 // handle's length, with the room of the block as capacity. They are valid until
 // this endpoint frees the block or gives it away. Errors: ErrStaleHandle.
-func (p *Raw) Bytes(h Handle) ([]byte, error) {
+func (p *Raw) Bytes(h Handle) ([]byte, error) { return p.look(h, nil) }
+
+// look is Bytes behind a gate.
+func (p *Raw) look(h Handle, g *gate) ([]byte, error) {
 	c, r, err := p.find(h)
 	if err != nil {
 		return nil, err
 	}
-	if w := r.state.Load(); !isHeld(w, p.me) || generation(w) != h.Generation() {
+	w := r.state.Load()
+	if !g.open(w) {
+		return nil, errGate
+	}
+	if !isHeld(w, p.me) || generation(w) != h.Generation() {
 		return nil, p.stale(h, w)
 	}
 	return c.bytes(h), nil
@@ -218,23 +253,6 @@ func (p *Raw) Bytes(h Handle) ([]byte, error) {
 func (c *class) bytes(h Handle) []byte {
 	at := unsafe.Add(c.mem, c.blocks+uintptr(h.Index())*c.stride)
 	return unsafe.Slice((*byte)(at), c.Size)[:h.Len()]
-}
-
-// change turns the word of a block that this endpoint holds into another one.
-func (p *Raw) change(h Handle, next func(w uint64) uint64) error {
-	_, r, err := p.find(h)
-	if err != nil {
-		return err
-	}
-	for {
-		w := r.state.Load()
-		if !isHeld(w, p.me) || generation(w) != h.Generation() {
-			return p.stale(h, w)
-		}
-		if r.state.CompareAndSwap(w, next(w)) {
-			return nil
-		}
-	}
 }
 
 // Alloc is TryAlloc that waits for a block, until ctx is done. It looks at ctx

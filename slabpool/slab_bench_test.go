@@ -21,4 +21,19 @@ func BenchmarkAllocFree(b *testing.B) {
 			}
 		})
 	}
+	b.Run("Pool", func(b *testing.B) {
+		p, err := Heap(Class{4096, 1024})
+		must(b, err)
+		b.ReportAllocs()
+		for b.Loop() {
+			h, err := p.TryAlloc(4096)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := p.Free(h); err != nil {
+				b.Fatal(err)
+			}
+		}
+		must(b, p.Close())
+	})
 }

@@ -75,19 +75,26 @@ func (p *Raw) Sweep(owner int, look func() (published func(Handle) bool, ok bool
 				break
 			}
 			// The owner's own bit changes by no hand but another sweeper's. What
-			// may change beside it: a token that comes back, other holders.
+			// may change beside it: a token that comes back, other holders, and how
+			// many there were.
 			now := r.state.Load()
-			if (now^x.w)&^(queued|owners&^bit) != 0 {
+			if (now^x.w)&^(queued|hops|owners&^bit) != 0 {
 				break
 			}
 			w = now
 		}
 	}
+	p.stir()
+	return n
+}
+
+// stir does on behalf of the dead what they did not come to: it says that there
+// may be hidden blocks, and wakes whoever waits.
+func (p *Raw) stir() {
 	for k := range p.classes {
-		p.classes[k].hide() // what the dead did not come to say
+		p.classes[k].hide()
 	}
 	p.event.Kick()
-	return n
 }
 
 // Held calls yield for each block that owner holds, with a handle of the whole
