@@ -22,7 +22,7 @@ func TestMemoryLayoutDocument(t *testing.T) {
 		}
 	}
 	err = tables["Block state"].Bits(map[string]uint64{
-		"queued": queued, "cached": cached, "flight": flight, "owners": owners, "generation": genMask << genShift,
+		"queued": queued, "cached": cached, "flight": flight, "hops": hops, "owners": owners, "generation": genMask << genShift,
 	})
 	if err != nil {
 		t.Error(err)

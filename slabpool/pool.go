@@ -88,21 +88,37 @@ func (p *Pool) TryAlloc(n int) (Handle, error) {
 // none, it gives back what dead endpoints hold first. It looks at ctx only when
 // there was none. After Close it gives fs.ErrClosed, also to who waits already.
 func (p *Pool) Alloc(ctx context.Context, n int) (Handle, error) {
-	defer runtime.KeepAlive(p)
 	h, err := p.TryAlloc(n)
-	for err == errExhausted {
-		if p.Recover() == 0 {
-			if err := p.raw.Await(ctx, n, p.news); err != nil {
-				return Handle{}, err
-			}
+	if err == errExhausted {
+		h, err = p.wait(ctx, n)
+	}
+	runtime.KeepAlive(p)
+	return h, err
+}
+
+// wait is what Alloc does when there was no block.
+func (p *Pool) wait(ctx context.Context, n int) (h Handle, err error) {
+	if ctx == nil {
+		return Handle{}, errContext
+	}
+	try := func() bool {
+		h, err = p.take(n)
+		return err != errExhausted
+	}
+	for {
+		if p.Recover() > 0 && try() {
+			return h, err
 		}
-		if h, err = p.take(n); err == errExhausted {
-			if err := waiter.ContextError(ctx); err != nil { // news, or a list that is made up, must not keep us
-				return Handle{}, err
-			}
+		if err := p.raw.await(ctx, func() bool { return try() || p.news() }); err != nil {
+			return Handle{}, err
+		}
+		if err != errExhausted {
+			return h, err
+		}
+		if err := waiter.ContextError(ctx); err != nil { // news that come to nothing must not keep us
+			return Handle{}, err
 		}
 	}
-	return h, err
 }
 
 func (p *pool) take(n int) (Handle, error) {
@@ -124,12 +140,8 @@ func (p *pool) with(call func() error) error {
 	return call()
 }
 
-// news tells whether a seat has lost its holder and Recover should be called, or
-// this endpoint is closed.
+// news tells whether a seat has lost its holder and Recover should be called.
 func (p *pool) news() bool {
-	if p.gate.closed() {
-		return true
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for seat := range MaxOwners {

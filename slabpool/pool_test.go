@@ -70,6 +70,40 @@ func TestPoolGiveAndShare(t *testing.T) {
 	is(t, ps[2].Free(h), ErrStaleHandle)
 }
 
+// A block that goes back and forth more often than its word can count stays a
+// block like others.
+func TestPoolGiveForEver(t *testing.T) {
+	ps := heapPools(t, 3, Class{64, 1})
+	h, err := ps[0].TryAlloc(1)
+	must(t, err)
+	must(t, ps[0].Share(h, 2))
+	_, r, err := ps[0].raw.find(h)
+	must(t, err)
+	for i := range 100 {
+		must(t, ps[i%2].Give(h, 1-i%2))
+		if got := r.state.Load() & hops / hop; got != uint64(min(i+2, 31)) {
+			t.Fatalf("%d hops after Share and %d times Give", got, i+1)
+		}
+	}
+	_, err = ps[0].Bytes(h)
+	must(t, err)
+	must(t, ps[0].Retain(h))
+	must(t, ps[0].Free(h))
+	is(t, ps[0].Close(), ErrBusy)
+	must(t, ps[0].Free(h))
+	is(t, ps[0].Free(h), ErrStaleHandle)
+	ps[2].reg.Abandon()
+	if n := ps[0].Recover(); n != 1 {
+		t.Errorf("%d holds of the dead came back", n)
+	}
+	h, err = ps[1].TryAlloc(1)
+	must(t, err)
+	if got := r.state.Load() & hops; got != 0 {
+		t.Errorf("hops %#x in a new generation", got)
+	}
+	must(t, ps[1].Free(h))
+}
+
 func TestPoolClosed(t *testing.T) {
 	ps := heapPools(t, 2, Class{64, 1})
 	h, err := ps[0].TryAlloc(1)
@@ -201,23 +235,40 @@ func returns(t *testing.T, what string, f func()) {
 }
 
 // A list that a peer has made lead to itself always looks as if it had a block.
-func TestAllocLooksAtContext(t *testing.T) {
+// Who waits beside it parks, ends with its context, and finds what others free.
+func TestAllocBesideListThatLeadsToItself(t *testing.T) {
 	p, err := Heap(Class{64, 2})
 	must(t, err)
+	var held []Handle
 	for range 2 {
-		_, err := p.TryAlloc(1)
+		h, err := p.TryAlloc(1)
 		must(t, err)
+		held = append(held, h)
 	}
 	c := &p.raw.classes[0]
-	c.record(c.mem, 0).next.Store(1)
-	c.words.head.Store(1)
 	for what, alloc := range map[string]func(context.Context, int) (Handle, error){"Pool.Alloc": p.Alloc, "Raw.Alloc": p.raw.Alloc} {
-		ctx, cancel := context.WithTimeout(bg, 20*time.Millisecond)
+		c.record(c.mem, 0).next.Store(1)
+		c.words.head.Store(1)
+		ctx, cancel := context.WithTimeout(bg, 50*time.Millisecond)
 		returns(t, what, func() { _, err = alloc(ctx, 1) })
 		cancel()
 		is(t, err, context.DeadlineExceeded)
+		if pops := c.words.head.Load() / headTag; pops > 1000 {
+			t.Errorf("%s looked at the list %d times in 50 ms", what, pops)
+		}
+		got := make(chan error, 1)
+		go func() { _, err := alloc(bg, 1); got <- err }()
+		time.Sleep(time.Millisecond)
+		must(t, p.Free(held[1]))
+		returns(t, what+" beside Free", func() { err = <-got })
+		must(t, err)
+		held[1] = p.Held()[1]
 	}
+	is(t, onlyErr(p.Alloc(nil, 1)), fs.ErrInvalid)     //lint:ignore SA1012 it is what is tested
+	is(t, onlyErr(p.raw.Alloc(nil, 1)), fs.ErrInvalid) //lint:ignore SA1012 it is what is tested
 }
+
+func onlyErr(_ Handle, err error) error { return err }
 
 // A Close that is refused changes nothing, at no moment.
 func TestPoolCloseRefused(t *testing.T) {
@@ -336,6 +387,12 @@ func TestPoolNoAllocations(t *testing.T) {
 		h, err := p.TryAlloc(1)
 		if err == nil {
 			_, err = p.Bytes(h)
+		}
+		if err == nil {
+			err = p.Free(h)
+		}
+		if err == nil {
+			h, err = p.Alloc(bg, 1)
 		}
 		if err == nil {
 			err = p.Free(h)

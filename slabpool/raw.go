@@ -15,8 +15,8 @@ import (
 
 // A Raw is one endpoint of a pool over memory that the caller owns. All
 // methods may be called from any goroutine, none allocates Go memory but Sweep,
-// Stats, waiting and errors, and only Alloc and Await block. Nothing in it knows of processes: who
-// may be which owner, and who has died, is the caller's to know.
+// Stats, waiting and errors, and only Alloc blocks. Nothing in it knows of
+// processes: who may be which owner, and who has died, is the caller's to know.
 type Raw struct {
 	mem     unsafe.Pointer
 	me      uint64 // our bit in a state word
@@ -259,19 +259,23 @@ func (c *class) bytes(h Handle) []byte {
 // only when there was none.
 func (p *Raw) Alloc(ctx context.Context, n int) (Handle, error) {
 	h, err := p.alloc(n)
-	if err != errExhausted {
-		return h, err
+	if err == errExhausted {
+		p.missed(n)
+		return p.wait(ctx, n)
 	}
-	p.missed(n)
-	for err == errExhausted {
-		if err := p.Await(ctx, n, func() bool { return false }); err != nil {
-			return Handle{}, err
-		}
-		if h, err = p.alloc(n); err == errExhausted {
-			if err := waiter.ContextError(ctx); err != nil { // a list that others empty, or made up, must not keep us
-				return Handle{}, err
-			}
-		}
+	return h, err
+}
+
+// wait is what Alloc does when there was no block.
+func (p *Raw) wait(ctx context.Context, n int) (h Handle, err error) {
+	if ctx == nil {
+		return Handle{}, errContext
+	}
+	if err := p.await(ctx, func() bool {
+		h, err = p.alloc(n)
+		return err != errExhausted
+	}); err != nil {
+		return Handle{}, err
 	}
 	return h, err
 }
@@ -280,22 +284,24 @@ func (p *Raw) Alloc(ctx context.Context, n int) (Handle, error) {
 // stopped, or has died unnoticed, in the middle of waking us.
 const longestPark = 100 * time.Millisecond
 
-// Await waits until there may be a block for n bytes, until news reports true,
-// or until ctx is done, and returns ctx's error then. Whoever makes news true
-// calls Kick after. It looks every 100 ms in any case: a process that was stopped
-// in the middle of waking must not keep others asleep.
-func (p *Raw) Await(ctx context.Context, n int, news func() bool) error {
-	if ctx == nil {
-		return errContext
-	}
-	return p.sleeper().AwaitWith(ctx, longestPark, func() bool { return p.Available(n) || news() })
+// await waits until try reports true, or until ctx is done, and returns ctx's
+// error then. It tries when it has said that it sleeps, and whenever somebody
+// has freed a block or called Kick; and every 100 ms in any case: a process that
+// was stopped in the middle of waking must not keep others asleep.
+//
+// A park follows each try in vain. So a list that was made to lead to itself, and
+// always looks as if it had a block, costs a few looks each 100 ms; and who comes
+// too late for a block has said that he sleeps, and is woken by the next Free.
+func (p *Raw) await(ctx context.Context, try func() bool) error {
+	return p.sleeper().AwaitWith(ctx, longestPark, try)
 }
 
 // Kick wakes everybody who waits for a block.
 func (p *Raw) Kick() { p.event.Kick() }
 
 // Available tells whether an allocation of n bytes has a chance. It is a few
-// loads, and may be true without reason, once.
+// loads, and may be true without reason: once, or on a list that a hostile peer
+// has made again and again. So who waits for it parks after a Retry in vain.
 func (p *Raw) Available(n int) bool {
 	for k := p.fit(n); k < len(p.classes); k++ {
 		if p.classes[k].available() {
