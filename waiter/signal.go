@@ -9,7 +9,14 @@ package waiter
 // sleeper parked with nothing raised, and no other Signal wakes that: sleepers on
 // an Event with several signallers park for a limited time (AwaitWith).
 func (e *Event) Signal() {
-	if e.flag.Load()&raised != 0 && e.lower() { // pairs with the compare-and-swap in raise
+	if e.flag.Load()&raised != 0 { // pairs with the compare-and-swap in raise
+		e.signal()
+	}
+}
+
+// signal is the part of Signal that need not be inlined.
+func (e *Event) signal() {
+	if e.lower() {
 		e.Kick()
 	}
 }

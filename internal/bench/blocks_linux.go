@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"fmt"
+	"unsafe"
 
 	"github.com/shmkit/shm/shmchan"
 	"github.com/shmkit/shm/slabpool"
@@ -13,6 +14,7 @@ func blocks() []Scenario {
 	const mib = 1 << 20
 	list := []Scenario{
 		{Name: "blocks: alloc and free, one process", N: 2_000_000, run: churn(1)},
+		{Name: "blocks: alloc and free of a Raw, one process", N: 2_000_000, run: churnRaw},
 		{Name: "blocks: alloc and free, both", N: 2_000_000, Rate: true, run: churn(2)},
 		{Name: "blocks: memcpy of 1 MiB, 8 buffers", N: 4_000, run: copies(mib, 8)},
 		{Name: "blocks: memcpy of 1 MiB, 256 buffers", N: 2_000, run: copies(mib, 256)},
@@ -39,6 +41,7 @@ func churn(sides int) func(*session, int) error {
 		defer p.Close()
 		return s.timed(func() error {
 			if s.side >= sides {
+				s.rest()
 				return nil
 			}
 			for range n / sides {
@@ -53,6 +56,40 @@ func churn(sides int) func(*session, int) error {
 			return nil
 		})
 	}
+}
+
+// churnRaw is churn for an endpoint over private memory, on side 0.
+func churnRaw(s *session, n int) error {
+	g, err := slabpool.Plan(slabpool.Class{Size: 4096, Count: 1024})
+	if err != nil {
+		return err
+	}
+	room := make([]byte, g.Bytes()+slabpool.Align)
+	mem := unsafe.Pointer(unsafe.SliceData(room))
+	mem = unsafe.Add(mem, -uintptr(mem)%slabpool.Align)
+	if err := slabpool.Init(mem, g.Bytes(), g); err != nil {
+		return err
+	}
+	p, err := slabpool.Attach(mem, g.Bytes(), g, slabpool.Seat{Cache: 16})
+	if err != nil {
+		return err
+	}
+	return s.timed(func() error {
+		if s.side > 0 {
+			s.rest()
+			return nil
+		}
+		for range n {
+			h, err := p.TryAlloc(4096)
+			if err != nil {
+				return err
+			}
+			if err := p.Free(h); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // copies copies size bytes n times, on side 0, between buffers that take turns.

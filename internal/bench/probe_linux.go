@@ -64,12 +64,15 @@ func pin(side int) error {
 // together returns when both sides have come to the n-th meeting.
 func (p *page) together(side int, n uint32) {
 	atomic.StoreUint32(&p.meet[side].v, n)
-	for spins := 0; atomic.LoadUint32(&p.meet[1-side].v) < n; spins++ {
+	for spins := 0; !p.came(1-side, n); spins++ {
 		if spins > 1000 {
 			runtime.Gosched()
 		}
 	}
 }
+
+// came tells whether a side has come to meeting n.
+func (p *page) came(side int, n uint32) bool { return atomic.LoadUint32(&p.meet[side].v) >= n }
 
 // release is an ordinary store on amd64, as in internal/word, so that the
 // probe pays no more than the library.

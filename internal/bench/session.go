@@ -170,6 +170,14 @@ func (s *session) meet() {
 	s.page.together(s.side, s.meetings)
 }
 
+// rest waits for the other side to come to the next meeting, and leaves the CPU
+// alone meanwhile: the two may be one core's.
+func (s *session) rest() {
+	for !s.page.came(1-s.side, s.meetings+1) {
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
 // name is a path that both sides make the same, new in each round.
 func (s *session) name(what string) string {
 	return filepath.Join(s.dir, fmt.Sprintf("%s-%d", what, s.rounds))
