@@ -265,14 +265,14 @@ func TestModelClose(t *testing.T) {
 }
 
 // TestModelCloseFewSwitches goes the other way: all schedules with at most one
-// preemption, with larger bounds two.
+// preemption.
 func TestModelCloseFewSwitches(t *testing.T) {
 	end := (*endpoint).end
 	each(t, func(models *suite.Suite, cfg modelcheck.Config) {
-		cfg.Search, cfg.Preemptions, cfg.MaxExecutions = modelcheck.Bounded, suite.UpTo(1, 2), suite.UpTo(20_000, 200_000)
+		cfg.Search, cfg.Preemptions, cfg.MaxExecutions = modelcheck.Bounded, 1, suite.UpTo(20_000, 200_000)
 		models.Explore("close beside an allocation, another takes the cache, few switches", cfg, closeAlloc(1, 1, true, end))
 		models.Explore("close beside two that allocate, few switches", cfg, closeAlloc(2, 1, false, end))
-		cfg.Preemptions, cfg.MaxExecutions = 1, suite.UpTo(2_000, 20_000) // for each step
+		cfg.MaxExecutions = suite.UpTo(2_000, 20_000) // for each step
 		models.Sweep("close beside Free that stays under way, few switches", cfg, "caller", closeFree(0, false, end))
 	})
 }
