@@ -67,7 +67,9 @@ func (g *gate) end(p *Raw) error {
 		case held > 0:
 			g.state.Store(open)
 			return fmt.Errorf("slabpool: close: %d blocks are held here; free them first: %w", held, ErrBusy)
-		case cached > 0: // whoever was under way may cache one more, or take one
+		case cached > 0:
+			// Who is under way may cache one more, or take one: then look again. He
+			// does so once, and finds the gate not open. A refused Close costs the cache.
 			p.Flush()
 			continue
 		}
