@@ -153,6 +153,7 @@ func (g *Group) block(c uint32, limit time.Duration) {
 	if len(g.members) < word.MaxWaiters {
 		if i := g.lot.enter(g.members[0].ev); i >= 0 {
 			defer g.lot.leave(i)
+			g.lot.stir(i)
 			if g.direct == nil {
 				g.direct = word.NewWaiters()
 			}
