@@ -62,7 +62,23 @@ func newBufSender(r *region.Region, p *plan) (*BufSender, error) {
 // and the receiver has died; ctx's error (and its cause) if ctx ends while it
 // waits; ErrCorrupt. What a dead receiver held is free again before it is told, or,
 // if a successor has come already, once that one has attached.
-func (s *BufSender) Loan(ctx context.Context, n int) (*Buf, error) {
+func (s *BufSender) Loan(ctx context.Context, n int) (*Buf, error) { return s.loan(ctx, n, nil) }
+
+// LoanInto is Loan into a Buf of the caller's: it allocates nothing. b holds no
+// message: it is the zero Buf, or one that was sent or released; see [Buf]. With
+// an error it is left so.
+//
+// Errors: those of Loan; ErrBusy if b holds a message, which it keeps;
+// fs.ErrInvalid if b is nil.
+func (s *BufSender) LoanInto(ctx context.Context, n int, b *Buf) error {
+	return b.fill(func() error {
+		_, err := s.loan(ctx, n, b)
+		return err
+	})
+}
+
+// loan is Loan into b, or into a new Buf if that is nil.
+func (s *BufSender) loan(ctx context.Context, n int, b *Buf) (*Buf, error) {
 	if ctx == nil {
 		return nil, errContext
 	}
@@ -75,7 +91,7 @@ func (s *BufSender) Loan(ctx context.Context, n int) (*Buf, error) {
 		return nil, ErrClosed
 	}
 	if uint(n-1) < inlineSize {
-		b := s.small(n)
+		b = s.small(b, n)
 		e.leave()
 		return b, nil
 	}
@@ -88,13 +104,23 @@ func (s *BufSender) Loan(ctx context.Context, n int) (*Buf, error) {
 			return nil, err
 		}
 	}
-	b, err := s.side.large(h)
+	b, err = s.side.large(b, h)
 	e.leave()
 	return b, err
 }
 
 // TryLoan is Loan that does not wait: it gives ErrFull when no block is free.
-func (s *BufSender) TryLoan(n int) (*Buf, error) {
+func (s *BufSender) TryLoan(n int) (*Buf, error) { return s.tryLoan(n, nil) }
+
+// TryLoanInto is TryLoan into a Buf of the caller's, as LoanInto is Loan.
+func (s *BufSender) TryLoanInto(n int, b *Buf) error {
+	return b.fill(func() error {
+		_, err := s.tryLoan(n, b)
+		return err
+	})
+}
+
+func (s *BufSender) tryLoan(n int, b *Buf) (*Buf, error) {
 	e := s.e
 	if !e.enter() {
 		return nil, e.refused()
@@ -104,7 +130,7 @@ func (s *BufSender) TryLoan(n int) (*Buf, error) {
 		return nil, ErrClosed
 	}
 	if uint(n-1) < inlineSize {
-		return s.small(n), nil
+		return s.small(b, n), nil
 	}
 	h, err := s.side.pool.TryAlloc(n)
 	if errors.Is(err, slabpool.ErrExhausted) {
@@ -118,7 +144,7 @@ func (s *BufSender) TryLoan(n int) (*Buf, error) {
 	}
 	switch {
 	case err == nil:
-		return s.side.large(h)
+		return s.side.large(b, h)
 	case errors.Is(err, slabpool.ErrExhausted):
 		e.count.giveUp()
 		return nil, errNoBlock
@@ -126,8 +152,9 @@ func (s *BufSender) TryLoan(n int) (*Buf, error) {
 	return nil, fmt.Errorf("shmchan: %w", err)
 }
 
-func (s *BufSender) small(n int) *Buf {
-	b := s.side.newBuf()
+// small puts a message of n bytes into b, or into a new Buf if that is nil.
+func (s *BufSender) small(b *Buf, n int) *Buf {
+	b = s.side.target(b)
 	b.inline, b.n = true, n
 	b.uses.StoreRelease(1)
 	return b
@@ -217,11 +244,14 @@ func (s *BufSender) TrySend(b *Buf) error {
 
 // mine tells whether b can be sent here.
 func (s *BufSender) mine(b *Buf) error {
-	if b == nil || b.side != s.side {
+	if b == nil {
 		return errForeign
 	}
-	if b.uses.Load() == 0 {
+	if !b.held() {
 		return errStale
+	}
+	if b.side != s.side {
+		return errForeign
 	}
 	return nil
 }
@@ -236,26 +266,34 @@ func (s *BufSender) told(err error) {
 
 // put publishes b in the slot at m, and ends the call.
 func (s *BufSender) put(m *bufMessage, b *Buf) error {
-	if !b.uses.CompareAndSwap(1, 0) {
+	if !b.uses.CompareAndSwap(1, moving) {
 		s.e.leave()
-		if b.uses.Load() == 0 {
+		if !b.held() {
 			return errStale
 		}
 		return errRetained
 	}
+	n := b.n
 	if b.inline {
-		m.Head = kindInline | uint64(b.n)<<8
-		m.Body = b.small
+		body := b.body
+		b.empty() // before the memory can fault
+		m.Head = kindInline | uint64(n)<<8
+		m.Body = body
 	} else {
-		h := b.handle.WithLen(b.n)
+		h := b.block().handle.WithLen(n)
+		b.empty()
 		if err := s.side.pool.Post(h); err != nil {
-			b.uses.Store(1)
+			if b.claim() == nil { // still the caller's
+				b.side = s.side
+				b.uses.StoreRelease(1)
+			}
 			s.e.leave()
 			return fmt.Errorf("shmchan: a block was changed under its holder: %w: %w", err, ErrCorrupt)
 		}
 		m.Head = kindBlock
 		*m.handle() = h
 		s.e.holds.Add(^uint32(0)) // not the last: the call is under way
+		runtime.KeepAlive(s.side) // as in (*Buf).free
 	}
 	s.e.announce()
 	return nil
