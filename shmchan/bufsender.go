@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/shmkit/shm/region"
 	"github.com/shmkit/shm/slabpool"
@@ -160,6 +161,11 @@ func (s *BufSender) small(b *Buf, n int) *Buf {
 	return b
 }
 
+// longestPark is how long a Loan can be late for a block that another goroutine of
+// this process gives back, because the receiver was stopped in the middle of waking
+// us: it has lowered the flag, and so nobody else wakes. The same as in slabpool.
+const longestPark = 100 * time.Millisecond
+
 // block waits for a block. The call has begun, and err is why there was none.
 func (s *BufSender) block(ctx context.Context, n int, err error) (slabpool.Handle, error) {
 	e, pool := s.e, s.side.pool
@@ -179,7 +185,7 @@ func (s *BufSender) block(ctx context.Context, n int, err error) (slabpool.Handl
 			if err := e.death(st); err != nil {
 				return slabpool.Handle{}, err
 			}
-			if err := e.sleep.Wait(ctx, false, s.stir); err != nil {
+			if err := e.sleep.WaitWith(ctx, longestPark, false, s.stir); err != nil {
 				return slabpool.Handle{}, err
 			}
 		}
