@@ -8,7 +8,6 @@ import (
 	"iter"
 	"os"
 	"runtime"
-	"sync"
 	"unsafe"
 
 	"github.com/shmkit/shm/region"
@@ -28,9 +27,7 @@ import (
 type BufReceiver struct {
 	e    *recvEnd
 	side *bufSide
-
-	mu  sync.Mutex
-	err error // why Chan ended
+	feed feed
 }
 
 // newBufReceiver makes a BufReceiver of r, whose role is claimed. After an
@@ -201,18 +198,10 @@ func (r *BufReceiver) next(ctx context.Context) (*Buf, error) {
 // ends, what was not delivered stays in the channel.
 func (r *BufReceiver) Chan(ctx context.Context) <-chan *Buf {
 	ch := make(chan *Buf)
-	r.mu.Lock()
-	r.err = nil
-	r.mu.Unlock()
+	r.feed.begin()
 	go func() {
 		defer close(ch)
-		err := Guard(func() error { return r.deliver(ctx, ch) })
-		if err == io.EOF {
-			err = nil
-		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.err = err
+		r.feed.end(Guard(func() error { return r.deliver(ctx, ch) }))
 	}()
 	return ch
 }
@@ -289,11 +278,7 @@ func (r *BufReceiver) putBack(b *Buf) {
 
 // Err returns why the channel of Chan was closed: nil if the sender closed and
 // all was delivered, or while it is open. Any goroutine may call it.
-func (r *BufReceiver) Err() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.err
-}
+func (r *BufReceiver) Err() error { return r.feed.why() }
 
 func (r *BufReceiver) waitable() waitable {
 	if r == nil {
