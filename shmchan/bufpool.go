@@ -107,14 +107,16 @@ func (p *plan) checkPool(r *region.Region) error {
 type bufSide struct {
 	e     *end
 	pool  *slabpool.Raw
-	chunk []Buf  // not used yet
-	swept uint32 // how many deaths of the peer were swept after
+	base  unsafe.Pointer // of the pool
+	chunk []Buf          // not used yet
+	swept uint32         // how many deaths of the peer were swept after
 }
 
 // newBufSide attaches to the pool of r, whose role is claimed. After an error
 // r has ended.
 func newBufSide(r *region.Region, role int) (*bufSide, error) {
 	s := &bufSide{}
+	s.base, _, _, _ = r.Section(region.KindPool)
 	err := attached(r, func() (err error) {
 		if s.pool, err = slabpool.AttachIn(r, slabpool.Seat{Owner: role, Event: event(r, roleSender)}); err != nil {
 			err = fmt.Errorf("shmchan: %w", err)
@@ -141,33 +143,42 @@ func forgetBufsLater(e *end) {
 	}
 }
 
-// newBuf returns a Buf that was never used. No Buf is used again: a pointer
-// that was kept after Release must not reach another message.
-func (s *bufSide) newBuf() *Buf {
-	if len(s.chunk) == 0 {
-		s.chunk = make([]Buf, bufChunk)
+// target returns the Buf that is to have a message: b, or, if that is nil, one
+// that was never used. No such Buf is used again unless the program itself gives
+// it to RecvInto or LoanInto: a pointer that was kept after Release must not reach
+// another message.
+func (s *bufSide) target(b *Buf) *Buf {
+	if b == nil {
+		if len(s.chunk) == 0 {
+			s.chunk = make([]Buf, bufChunk)
+		}
+		b = &s.chunk[0]
+		s.chunk = s.chunk[1:]
+		b.self = b
 	}
-	b := &s.chunk[0]
-	s.chunk = s.chunk[1:]
 	b.side = s
 	return b
 }
 
-// large returns the Buf of a block that this endpoint has just got.
-func (s *bufSide) large(h slabpool.Handle) (*Buf, error) {
+// bufChunk is how many Bufs are allocated at once: 4 KiB, of which the runtime has
+// one word.
+const bufChunk = (4<<10 - 8) / unsafe.Sizeof(Buf{})
+
+// large puts the block that this endpoint has just got into b, or into a new Buf
+// if that is nil.
+func (s *bufSide) large(b *Buf, h slabpool.Handle) (*Buf, error) {
 	room, err := s.pool.Bytes(h)
 	if err != nil {
 		return nil, fmt.Errorf("shmchan: a block was changed under its holder: %w: %w", err, ErrCorrupt)
 	}
-	b := s.newBuf()
-	b.handle, b.data, b.n, b.cap = h, unsafe.Pointer(unsafe.SliceData(room)), len(room), cap(room)
+	b = s.target(b)
+	b.inline, b.n = false, len(room)
+	at := uintptr(unsafe.Pointer(unsafe.SliceData(room))) - uintptr(s.base)
+	*b.block() = bufBlock{handle: h, at: at, room: cap(room)}
 	s.e.holds.Add(1)
 	b.uses.StoreRelease(1)
 	return b, nil
 }
-
-// bufChunk is how many Bufs are allocated at once.
-const bufChunk = 64
 
 // busy tells why the role cannot be given up.
 func (s *bufSide) busy() error {

@@ -8,7 +8,6 @@ import (
 	"iter"
 	"os"
 	"runtime"
-	"sync"
 	"unsafe"
 
 	"github.com/shmkit/shm/region"
@@ -28,9 +27,7 @@ import (
 type BufReceiver struct {
 	e    *recvEnd
 	side *bufSide
-
-	mu  sync.Mutex
-	err error // why Chan ended
+	feed feed
 }
 
 // newBufReceiver makes a BufReceiver of r, whose role is claimed. After an
@@ -60,7 +57,23 @@ func newBufReceiver(r *region.Region, p *plan) (*BufReceiver, error) {
 // this process dies, its block goes back to the pool, and the message is lost.
 //
 // Errors are those of (*Receiver).Recv.
-func (r *BufReceiver) Recv(ctx context.Context) (*Buf, error) {
+func (r *BufReceiver) Recv(ctx context.Context) (*Buf, error) { return r.recv(ctx, nil) }
+
+// RecvInto is Recv into a Buf of the caller's: it allocates nothing. b holds no
+// message: it is the zero Buf, or one that was sent or released; see [Buf]. With
+// an error it is left so.
+//
+// Errors: those of Recv; ErrBusy if b holds a message, which it keeps;
+// fs.ErrInvalid if b is nil.
+func (r *BufReceiver) RecvInto(ctx context.Context, b *Buf) error {
+	return b.fill(func() error {
+		_, err := r.recv(ctx, b)
+		return err
+	})
+}
+
+// recv is Recv into b, or into a new Buf if that is nil.
+func (r *BufReceiver) recv(ctx context.Context, b *Buf) (*Buf, error) {
 	if ctx == nil {
 		return nil, errContext
 	}
@@ -78,12 +91,22 @@ func (r *BufReceiver) Recv(ctx context.Context) (*Buf, error) {
 			return nil, err
 		}
 	}
-	return r.get(at)
+	return r.get(at, b)
 }
 
 // TryRecv is Recv that does not wait: it gives ErrEmpty when there is no
 // message. It never blocks.
-func (r *BufReceiver) TryRecv() (*Buf, error) {
+func (r *BufReceiver) TryRecv() (*Buf, error) { return r.tryRecv(nil) }
+
+// TryRecvInto is TryRecv into a Buf of the caller's, as RecvInto is Recv.
+func (r *BufReceiver) TryRecvInto(b *Buf) error {
+	return b.fill(func() error {
+		_, err := r.tryRecv(b)
+		return err
+	})
+}
+
+func (r *BufReceiver) tryRecv(b *Buf) (*Buf, error) {
 	if !r.e.enter() {
 		return nil, r.e.refused()
 	}
@@ -92,7 +115,7 @@ func (r *BufReceiver) TryRecv() (*Buf, error) {
 		r.told(err)
 		return nil, err
 	}
-	return r.get(at)
+	return r.get(at, b)
 }
 
 // told sweeps after a death that was just told. The call has ended.
@@ -104,8 +127,8 @@ func (r *BufReceiver) told(err error) {
 }
 
 // get takes the message out of the slot, and ends the call.
-func (r *BufReceiver) get(at unsafe.Pointer) (*Buf, error) {
-	b, err := r.take(at)
+func (r *BufReceiver) get(at unsafe.Pointer, b *Buf) (*Buf, error) {
+	b, err := r.take(at, b)
 	if err != nil {
 		r.e.leave()
 		return nil, err
@@ -114,22 +137,22 @@ func (r *BufReceiver) get(at unsafe.Pointer) (*Buf, error) {
 	return b, nil
 }
 
-// take makes a Buf of the message in the slot, which stays as it is.
-func (r *BufReceiver) take(at unsafe.Pointer) (*Buf, error) {
+// take puts the message in the slot, which stays as it is, into b, or into a new
+// Buf if that is nil.
+func (r *BufReceiver) take(at unsafe.Pointer, b *Buf) (*Buf, error) {
 	m := (*bufMessage)(at)
 	head := m.Head // once: a peer may change it
 	switch n := head >> 8; {
 	case head&0xff == kindInline && n <= inlineSize:
-		b := r.side.newBuf()
-		b.inline, b.n, b.small = true, int(n), m.Body
+		b = r.side.target(b)
+		b.inline, b.n, b.body = true, int(n), m.Body
 		b.uses.StoreRelease(1)
 		return b, nil
 	case head == kindBlock:
 		h := *m.handle()
 		err := r.side.pool.Take(h)
 		if err == nil {
-			var b *Buf
-			if b, err = r.side.large(h); err == nil {
+			if b, err = r.side.large(b, h); err == nil {
 				return b, nil
 			}
 		}
@@ -140,7 +163,8 @@ func (r *BufReceiver) take(at unsafe.Pointer) (*Buf, error) {
 
 // All returns the messages for a range loop, which ends when the sender has
 // closed. Any other error, those of Recv, comes as the last pair, with a nil
-// Buf. It looks at ctx at every message. The body of the loop releases each Buf.
+// Buf. It looks at ctx at every message. The body of the loop releases each Buf,
+// which is a new one, as that of Recv: a loop over RecvInto allocates nothing.
 func (r *BufReceiver) All(ctx context.Context) iter.Seq2[*Buf, error] {
 	return func(yield func(*Buf, error) bool) {
 		for {
@@ -169,22 +193,15 @@ func (r *BufReceiver) next(ctx context.Context) (*Buf, error) {
 // Chan returns a Go channel that gets the messages, from a goroutine that owns
 // the BufReceiver until the channel is closed: at the end of the messages or of
 // ctx, or at an error, which Err tells. Whoever takes a Buf out of it releases
-// it. It never takes a message that it cannot deliver: when ctx ends, what was not
-// delivered stays in the channel.
+// it. Each is a new one; RecvInto and LoanInto may give ErrBusy for it for a moment
+// after its Release. Chan never takes a message that it cannot deliver: when ctx
+// ends, what was not delivered stays in the channel.
 func (r *BufReceiver) Chan(ctx context.Context) <-chan *Buf {
 	ch := make(chan *Buf)
-	r.mu.Lock()
-	r.err = nil
-	r.mu.Unlock()
+	r.feed.begin()
 	go func() {
 		defer close(ch)
-		err := Guard(func() error { return r.deliver(ctx, ch) })
-		if err == io.EOF {
-			err = nil
-		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.err = err
+		r.feed.end(Guard(func() error { return r.deliver(ctx, ch) }))
 	}()
 	return ch
 }
@@ -235,7 +252,7 @@ func (r *BufReceiver) lease(ctx context.Context) (*Buf, error) {
 		r.told(err)
 		return nil, err
 	}
-	b, err := r.take(at) // within the call: Close waits for it
+	b, err := r.take(at, nil) // within the call: Close waits for it
 	if err != nil {
 		e.leave()
 		return nil, err
@@ -247,10 +264,11 @@ func (r *BufReceiver) lease(ctx context.Context) (*Buf, error) {
 
 // putBack undoes lease: nobody has seen b.
 func (r *BufReceiver) putBack(b *Buf) {
-	b.uses.Store(0)
-	if !b.inline {
+	h, inline := b.block().handle, b.inline
+	b.empty()
+	if !inline {
 		guarded(func() error {
-			r.side.pool.Untake(b.handle, roleSender)
+			r.side.pool.Untake(h, roleSender)
 			return nil
 		})
 		r.e.letGo() // not the last: the lease is one too
@@ -260,11 +278,7 @@ func (r *BufReceiver) putBack(b *Buf) {
 
 // Err returns why the channel of Chan was closed: nil if the sender closed and
 // all was delivered, or while it is open. Any goroutine may call it.
-func (r *BufReceiver) Err() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.err
-}
+func (r *BufReceiver) Err() error { return r.feed.why() }
 
 func (r *BufReceiver) waitable() waitable {
 	if r == nil {

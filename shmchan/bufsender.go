@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/shmkit/shm/region"
 	"github.com/shmkit/shm/slabpool"
@@ -24,7 +25,11 @@ import (
 type BufSender struct {
 	e    *sendEnd
 	side *bufSide
-	want int         // bytes that a Loan waits for
+
+	// Of a Loan that waits: bytes, and what the last try gave.
+	want int
+	got  slabpool.Handle
+	err  error
 	stir func() bool // made once, so that waiting allocates nothing
 }
 
@@ -48,7 +53,7 @@ func newBufSender(r *region.Region, p *plan) (*BufSender, error) {
 	}
 	side.begin(&e.end)
 	s := &BufSender{e: e, side: side}
-	s.stir = func() bool { return s.side.pool.Available(s.want) || s.e.news() }
+	s.stir = func() bool { return s.retry() || s.e.news() }
 	return s, nil
 }
 
@@ -62,7 +67,23 @@ func newBufSender(r *region.Region, p *plan) (*BufSender, error) {
 // and the receiver has died; ctx's error (and its cause) if ctx ends while it
 // waits; ErrCorrupt. What a dead receiver held is free again before it is told, or,
 // if a successor has come already, once that one has attached.
-func (s *BufSender) Loan(ctx context.Context, n int) (*Buf, error) {
+func (s *BufSender) Loan(ctx context.Context, n int) (*Buf, error) { return s.loan(ctx, n, nil) }
+
+// LoanInto is Loan into a Buf of the caller's: it allocates nothing. b holds no
+// message: it is the zero Buf, or one that was sent or released; see [Buf]. With
+// an error it is left so.
+//
+// Errors: those of Loan; ErrBusy if b holds a message, which it keeps;
+// fs.ErrInvalid if b is nil.
+func (s *BufSender) LoanInto(ctx context.Context, n int, b *Buf) error {
+	return b.fill(func() error {
+		_, err := s.loan(ctx, n, b)
+		return err
+	})
+}
+
+// loan is Loan into b, or into a new Buf if that is nil.
+func (s *BufSender) loan(ctx context.Context, n int, b *Buf) (*Buf, error) {
 	if ctx == nil {
 		return nil, errContext
 	}
@@ -75,26 +96,40 @@ func (s *BufSender) Loan(ctx context.Context, n int) (*Buf, error) {
 		return nil, ErrClosed
 	}
 	if uint(n-1) < inlineSize {
-		b := s.small(n)
+		b = s.small(b, n)
 		e.leave()
 		return b, nil
 	}
 	h, err := s.side.pool.TryAlloc(n)
 	if err != nil {
-		h, err = s.block(ctx, n, err)
+		if errors.Is(err, slabpool.ErrExhausted) {
+			h, err = s.block(ctx, n)
+		} else {
+			err = fmt.Errorf("shmchan: %w", err)
+		}
 		runtime.KeepAlive(s.side)
 		if err != nil {
 			e.leave()
 			return nil, err
 		}
 	}
-	b, err := s.side.large(h)
+	b, err = s.side.large(b, h)
 	e.leave()
 	return b, err
 }
 
 // TryLoan is Loan that does not wait: it gives ErrFull when no block is free.
-func (s *BufSender) TryLoan(n int) (*Buf, error) {
+func (s *BufSender) TryLoan(n int) (*Buf, error) { return s.tryLoan(n, nil) }
+
+// TryLoanInto is TryLoan into a Buf of the caller's, as LoanInto is Loan.
+func (s *BufSender) TryLoanInto(n int, b *Buf) error {
+	return b.fill(func() error {
+		_, err := s.tryLoan(n, b)
+		return err
+	})
+}
+
+func (s *BufSender) tryLoan(n int, b *Buf) (*Buf, error) {
 	e := s.e
 	if !e.enter() {
 		return nil, e.refused()
@@ -104,7 +139,7 @@ func (s *BufSender) TryLoan(n int) (*Buf, error) {
 		return nil, ErrClosed
 	}
 	if uint(n-1) < inlineSize {
-		return s.small(n), nil
+		return s.small(b, n), nil
 	}
 	h, err := s.side.pool.TryAlloc(n)
 	if errors.Is(err, slabpool.ErrExhausted) {
@@ -118,7 +153,7 @@ func (s *BufSender) TryLoan(n int) (*Buf, error) {
 	}
 	switch {
 	case err == nil:
-		return s.side.large(h)
+		return s.side.large(b, h)
 	case errors.Is(err, slabpool.ErrExhausted):
 		e.count.giveUp()
 		return nil, errNoBlock
@@ -126,44 +161,58 @@ func (s *BufSender) TryLoan(n int) (*Buf, error) {
 	return nil, fmt.Errorf("shmchan: %w", err)
 }
 
-func (s *BufSender) small(n int) *Buf {
-	b := s.side.newBuf()
+// small puts a message of n bytes into b, or into a new Buf if that is nil.
+func (s *BufSender) small(b *Buf, n int) *Buf {
+	b = s.side.target(b)
 	b.inline, b.n = true, n
 	b.uses.StoreRelease(1)
 	return b
 }
 
-// block waits for a block. The call has begun, and err is why there was none.
-func (s *BufSender) block(ctx context.Context, n int, err error) (slabpool.Handle, error) {
-	e, pool := s.e, s.side.pool
-	s.want = n
+// longestPark is how long a Loan can be late for a block that another goroutine of
+// this process gives back, because the receiver was stopped in the middle of waking
+// us: it has lowered the flag, and so nobody else wakes. The same as in slabpool.
+const longestPark = 100 * time.Millisecond
+
+// block waits for a block. The call has begun, and found none. Each look before a
+// park is an allocation, so a peer that writes a free list which only seems to have
+// blocks gets a park for each try.
+func (s *BufSender) block(ctx context.Context, n int) (slabpool.Handle, error) {
+	e := s.e
+	s.want, s.err = n, slabpool.ErrExhausted
 	e.count.waited()
 	for {
-		if !errors.Is(err, slabpool.ErrExhausted) {
-			return slabpool.Handle{}, fmt.Errorf("shmchan: %w", err)
-		}
 		st, gone := e.look()
 		switch {
 		case gone != nil:
 			return slabpool.Handle{}, gone
 		case e.wake.Over() || st.Phase == region.Closed:
 			return slabpool.Handle{}, ErrClosed
-		case !s.side.sweepPeer(st, e.ring.Published) && !pool.Available(n):
+		}
+		if !s.side.sweepPeer(st, e.ring.Published) || !s.retry() {
 			if err := e.death(st); err != nil {
 				return slabpool.Handle{}, err
 			}
-			if err := e.sleep.Wait(ctx, false, s.stir); err != nil {
+			if err := e.sleep.WaitWith(ctx, longestPark, false, s.stir); err != nil {
 				return slabpool.Handle{}, err
 			}
 		}
-		var h slabpool.Handle
-		if h, err = pool.Retry(n); err == nil {
-			return h, nil
+		if s.err == nil {
+			return s.got, nil
+		}
+		if !errors.Is(s.err, slabpool.ErrExhausted) {
+			return slabpool.Handle{}, fmt.Errorf("shmchan: %w", s.err)
 		}
 		if err := waiter.ContextError(ctx); err != nil { // news only: a peer that makes some all the time must not keep us
 			return slabpool.Handle{}, err
 		}
 	}
+}
+
+// retry tries to get a block, and reports whether it is over: with got, or err.
+func (s *BufSender) retry() bool {
+	s.got, s.err = s.side.pool.Retry(s.want)
+	return !errors.Is(s.err, slabpool.ErrExhausted)
 }
 
 // Send puts b into the channel. The block is the receiver's from then on, and b
@@ -217,11 +266,14 @@ func (s *BufSender) TrySend(b *Buf) error {
 
 // mine tells whether b can be sent here.
 func (s *BufSender) mine(b *Buf) error {
-	if b == nil || b.side != s.side {
+	if b == nil {
 		return errForeign
 	}
-	if b.uses.Load() == 0 {
+	if !b.held() {
 		return errStale
+	}
+	if b.side != s.side {
+		return errForeign
 	}
 	return nil
 }
@@ -236,26 +288,34 @@ func (s *BufSender) told(err error) {
 
 // put publishes b in the slot at m, and ends the call.
 func (s *BufSender) put(m *bufMessage, b *Buf) error {
-	if !b.uses.CompareAndSwap(1, 0) {
+	if !b.uses.CompareAndSwap(1, moving) {
 		s.e.leave()
-		if b.uses.Load() == 0 {
+		if !b.held() {
 			return errStale
 		}
 		return errRetained
 	}
+	n := b.n
 	if b.inline {
-		m.Head = kindInline | uint64(b.n)<<8
-		m.Body = b.small
+		body := b.body
+		b.empty() // before the memory can fault
+		m.Head = kindInline | uint64(n)<<8
+		m.Body = body
 	} else {
-		h := b.handle.WithLen(b.n)
+		h := b.block().handle.WithLen(n)
+		b.empty()
 		if err := s.side.pool.Post(h); err != nil {
-			b.uses.Store(1)
+			if b.claim() == nil { // still the caller's
+				b.side = s.side
+				b.uses.StoreRelease(1)
+			}
 			s.e.leave()
 			return fmt.Errorf("shmchan: a block was changed under its holder: %w: %w", err, ErrCorrupt)
 		}
 		m.Head = kindBlock
 		*m.handle() = h
 		s.e.holds.Add(^uint32(0)) // not the last: the call is under way
+		runtime.KeepAlive(s.side) // as in (*Buf).free
 	}
 	s.e.announce()
 	return nil

@@ -47,7 +47,9 @@ func (e *end) unmap() error {
 // cut off by its owner, by root, and by those whom WithMode lets write to it:
 // put the loop that works with such a channel under Guard if you do not trust
 // all of them. The same goes for a message in place (Reserve, Peek) that f reads
-// or writes, and for the bytes of a Buf. What runs on goroutines of the library
+// or writes, and for the bytes of a Buf; but f must not both release such a message
+// and Close its endpoint in deferred functions, since the mapping ends with that, and
+// Guard could not tell any more whose memory it was. What runs on goroutines of the library
 // (Ready, Chan, WaitPeer's wake-up), Select, and Open, Close and their like are
 // guarded by themselves.
 //

@@ -6,7 +6,6 @@ import (
 	"iter"
 	"os"
 	"runtime"
-	"sync"
 	"unsafe"
 
 	"github.com/shmkit/shm/shmchan/spsc"
@@ -20,10 +19,8 @@ import (
 // A Receiver that the program drops without Close or Detach is cleaned up when
 // the garbage collector finds it; to the sender that is a death.
 type Receiver[T any] struct {
-	e *recvEnd
-
-	mu  sync.Mutex
-	err error // why Chan ended
+	e    *recvEnd
+	feed feed
 }
 
 func newReceiver[T any](e *recvEnd) *Receiver[T] {
@@ -218,9 +215,7 @@ func (r *Receiver[T]) Ready() <-chan struct{} { return r.e.readyChan(r.e.canProc
 // not compile ("channel element type too large"), whether it calls Chan or not.
 func (r *Receiver[T]) Chan(ctx context.Context) <-chan T {
 	ch := make(chan T)
-	r.mu.Lock()
-	r.err = nil
-	r.mu.Unlock()
+	r.feed.begin()
 	go func() {
 		defer close(ch)
 		holds := false
@@ -228,12 +223,7 @@ func (r *Receiver[T]) Chan(ctx context.Context) <-chan T {
 		if holds {
 			r.e.keep()
 		}
-		if err == io.EOF {
-			err = nil
-		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.err = err
+		r.feed.end(err)
 	}()
 	return ch
 }
@@ -269,11 +259,7 @@ func (r *Receiver[T]) deliver(ctx context.Context, ch chan<- T, holds *bool) err
 
 // Err returns why the channel of Chan was closed: nil if the sender closed and
 // all was delivered, or while it is open. Any goroutine may call it.
-func (r *Receiver[T]) Err() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.err
-}
+func (r *Receiver[T]) Err() error { return r.feed.why() }
 
 // WaitPeer waits until a sender is attached. It gives ErrClosed if either side
 // is closed, ErrPeerDied if the sender dies meanwhile (or the descriptor that

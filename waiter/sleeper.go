@@ -100,6 +100,12 @@ func (s *Sleeper) Hold() {
 //
 // A call that does not park makes no system call and does not look at ctx.
 func (s *Sleeper) Wait(ctx context.Context, streaming bool, ready func() bool) error {
+	return s.WaitWith(ctx, -1, streaming, ready)
+}
+
+// WaitWith is Wait that looks for itself after each longest in the kernel, as
+// AwaitWith does.
+func (s *Sleeper) WaitWith(ctx context.Context, longest time.Duration, streaming bool, ready func() bool) error {
 	s.parked = false
 	if ready() {
 		return nil
@@ -115,7 +121,7 @@ func (s *Sleeper) Wait(ctx context.Context, streaming bool, ready func() bool) e
 	if s.counts != nil {
 		Bump(&s.counts.slept)
 	}
-	err := s.park(ctx, -1, ready, &s.seat)
+	err := s.park(ctx, longest, ready, &s.seat)
 	s.habit(streaming)
 	return err
 }

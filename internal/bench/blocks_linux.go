@@ -18,15 +18,18 @@ func blocks() []Scenario {
 		{Name: "blocks: alloc and free, both", N: 2_000_000, Rate: true, run: churn(2)},
 		{Name: "blocks: memcpy of 1 MiB, 8 buffers", N: 4_000, run: copies(mib, 8)},
 		{Name: "blocks: memcpy of 1 MiB, 256 buffers", N: 2_000, run: copies(mib, 256)},
-		{Name: "blocks: Buf of 1 MiB, filled and looked through", N: 4_000, run: bufs(mib,
+		{Name: "blocks: Buf of 1 MiB, filled and looked through", N: 4_000, run: bufs(mib, false,
 			func(_, b []byte) { clear(b) },
 			func(_, b []byte) { bytes.IndexByte(b, 1) })},
-		{Name: "blocks: Buf of 1 MiB, copied in and out", N: 4_000, run: bufs(mib,
+		{Name: "blocks: Buf of 1 MiB, copied in and out", N: 4_000, run: bufs(mib, false,
 			func(mine, b []byte) { copy(b, mine) },
 			func(mine, b []byte) { copy(mine, b) })},
 	}
 	for _, size := range []int{8, 48, 49, 64, 4096, 4 * mib} {
-		list = append(list, Scenario{Name: fmt.Sprintf("blocks: Buf of %d B, not touched", size), N: 300_000, run: bufs(size, nil, nil)})
+		list = append(list, Scenario{Name: fmt.Sprintf("blocks: Buf of %d B, not touched", size), N: 300_000, run: bufs(size, false, nil, nil)})
+	}
+	for _, size := range []int{8, 64, 4 * mib} {
+		list = append(list, Scenario{Name: fmt.Sprintf("blocks: Buf of %d B, not touched, one for all", size), N: 300_000, run: bufs(size, true, nil, nil)})
 	}
 	return list
 }
@@ -111,9 +114,10 @@ func copies(size, buffers int) func(*session, int) error {
 	}
 }
 
-// bufs sends n Bufs from side 0 to side 1. fill and look work on the bytes, with
-// private ones of the same size beside them; nil does nothing.
-func bufs(size int, fill, look func(mine, b []byte)) func(*session, int) error {
+// bufs sends n Bufs from side 0 to side 1, new ones or one of the caller's on each
+// side. fill and look work on the bytes, with private ones of the same size beside
+// them; nil does nothing.
+func bufs(size int, own bool, fill, look func(mine, b []byte)) func(*session, int) error {
 	return func(s *session, n int) error {
 		pool := shmchan.WithPool(slabpool.Class{Size: size, Count: 8})
 		mine := make([]byte, size)
@@ -127,8 +131,14 @@ func bufs(size int, fill, look func(mine, b []byte)) func(*session, int) error {
 				return err
 			}
 			return s.timed(func() error {
+				b := &shmchan.Buf{}
 				for range n {
-					b, err := tx.Loan(ctx, size)
+					var err error
+					if own {
+						err = tx.LoanInto(ctx, size, b)
+					} else {
+						b, err = tx.Loan(ctx, size)
+					}
 					if err != nil {
 						return err
 					}
@@ -148,8 +158,14 @@ func bufs(size int, fill, look func(mine, b []byte)) func(*session, int) error {
 		}
 		defer rx.Close()
 		return s.timed(func() error {
+			b := &shmchan.Buf{}
 			for range n {
-				b, err := rx.Recv(ctx)
+				var err error
+				if own {
+					err = rx.RecvInto(ctx, b)
+				} else {
+					b, err = rx.Recv(ctx)
+				}
 				if err != nil {
 					return err
 				}
