@@ -124,19 +124,25 @@ func (st *stage) strike(at point, role *os.File, park func()) bool {
 	return p.ended()
 }
 
-// recordIn runs the operation to its end, and writes its instructions down.
-func (st *stage) recordIn(p *tracee) error {
+// recordIn runs the operation to its end, and writes its instructions down, and which
+// of them others can see; but for the soak that is only asked where it takes no time.
+func (st *stage) recordIn(p *tracee) (err error) {
 	st.trace, st.public = st.trace[:0], st.public[:0]
-	w, err := witnessOf(p.pid)
+	var w *witness
+	if *soak || !st.op.opens {
+		w, err = witnessOf(p.pid)
+	}
 	for err == nil && !p.ended() {
 		var pc uintptr
 		if pc, err = p.pc(); err != nil {
 			break
 		}
-		st.trace, st.public = append(st.trace, instruction(pc)), append(st.public, true)
-		if err = p.step(); err == nil {
-			st.public[len(st.public)-1], err = w.public(instruction(pc))
+		err = p.step()
+		public := true
+		if err == nil && w != nil {
+			public, err = w.public(instruction(pc))
 		}
+		st.trace, st.public = append(st.trace, instruction(pc)), append(st.public, public)
 	}
 	return err
 }

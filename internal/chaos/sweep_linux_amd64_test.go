@@ -109,6 +109,28 @@ func (st *stage) record() (trace []instruction, public []bool) {
 	return trace, public
 }
 
+// reach kills at a point. The operation does not go the same way each time, so one
+// that did not come there is run again.
+func (st *stage) reach(at point) {
+	const tries = 5
+	missed := st.missed
+	for range tries {
+		st.missed = missed
+		if st.op.scene(st, at); st.missed == missed {
+			return
+		}
+	}
+}
+
+func count(public []bool) (n int) {
+	for _, p := range public {
+		if p {
+			n++
+		}
+	}
+	return n
+}
+
 // TestSweep kills a victim after every instruction of every operation, on every
 // kind of channel, or, without -soak, after a sample of them. Most of the time of a
 // kill is waiting for the kernel, so it is best run with -parallel 8.
@@ -128,6 +150,8 @@ func TestSweep(t *testing.T) {
 				switch {
 				case op.opens && !*soak && (!*ci || k.name == "disk"):
 					t.Skip("recording an attach takes seconds")
+				case op.stretch != nil && !*soak && k.name != "named":
+					t.Skip("a part of an attach that is sampled as a whole")
 				case k.name != "named" && k.name != "block named" && !*soak && !*ci:
 					t.Skip("see -ci")
 				}
@@ -142,15 +166,9 @@ func TestSweep(t *testing.T) {
 					t.Fatalf("%v is not in the %d instructions", op.stretch, len(trace))
 				}
 				for _, p := range at {
-					op.scene(st, p)
+					st.reach(p)
 				}
-				seen := 0
-				for _, p := range public {
-					if p {
-						seen++
-					}
-				}
-				table.add(time.Since(begin), k.name, op.name, n, seen, st.kills, how, st.missed)
+				table.add(time.Since(begin), k.name, op.name, n, count(public), st.kills, how, st.missed)
 				if len(at) > 100 && st.missed > len(at)/4 {
 					t.Errorf("%d of %d points were not reached", st.missed, len(at))
 				}
