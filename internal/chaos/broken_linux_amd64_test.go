@@ -122,9 +122,10 @@ func TestSweepFinds(t *testing.T) {
 			}()
 			st := newStage(trap{t}, kindOf(b.kind), &b.operation)
 			st.patience = time.Second
-			trace := st.record()
+			trace, _ := st.record()
+			to := routes(trace)
 			for k := 0; k < len(trace); k += 3 {
-				b.scene(st, point{steps: k})
+				b.scene(st, to[k])
 			}
 		})
 	}

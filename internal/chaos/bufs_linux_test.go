@@ -183,10 +183,12 @@ func (s *bufSender) borrow() error {
 	return err
 }
 
-// exhaust takes all blocks, and counts them.
-func (s *bufSender) exhaust() (loans []*shmchan.Buf, err error) {
+// exhaust takes all blocks.
+func (s *bufSender) exhaust() ([]*shmchan.Buf, error) { return takeAll(s.TryLoan) }
+
+func takeAll(loan func(int) (*shmchan.Buf, error)) (loans []*shmchan.Buf, err error) {
 	for {
-		b, err := s.TryLoan(full)
+		b, err := loan(full)
 		if errors.Is(err, shmchan.ErrFull) {
 			return loans, nil
 		}
@@ -199,7 +201,10 @@ func (s *bufSender) exhaust() (loans []*shmchan.Buf, err error) {
 
 // accounted looks for every block, now that the other end is dead or idle: those in
 // the channel are in use, all others are free, and each of them can be had, once.
-func (s *bufSender) accounted() error {
+func (s *bufSender) accounted() error { return s.account(s.TryLoan) }
+
+// account is accounted for loans that come in this way.
+func (s *bufSender) account(loan func(int) (*shmchan.Buf, error)) error {
 	if s.loan != nil {
 		if err := s.loan.Release(); err != nil {
 			return err
@@ -211,7 +216,7 @@ func (s *bufSender) accounted() error {
 	if err != nil {
 		return err
 	}
-	loans, err := s.exhaust()
+	loans, err := takeAll(loan)
 	if err != nil {
 		return err
 	}

@@ -7,13 +7,14 @@
 //
 // The sweep (sweep_linux_amd64_test.go): a child attaches and begins one
 // operation of its end (Send, Recv, Close, open, ...). A tracer runs it k
-// instructions into the operation, by single steps or with a breakpoint in the
-// CPU's debug register, and kills it there, for every k. The other end is held by
-// the test, which must not hang and must find what was promised, as must the next
-// child, which goes on. The traced code is the ordinary code: nothing is built
-// in, and no byte of it is changed.
+// instructions into the operation, by single steps from its beginning or from a
+// breakpoint in the CPU's debug register, and kills it there, for every k. The other
+// end is held by the test, which must not hang and must find what was promised, as
+// must the next child, which goes on. The traced code is the ordinary code: nothing
+// is built in, and no byte of it is changed. Where there are too many k, a witness
+// (public_linux_amd64_test.go) says which instructions others can see at all.
 //
-// A hostile peer (hostile_linux_test.go): a child maps a channel and writes
+// A hostile peer (hostile_linux_test.go): a child maps a channel, or a pool, and writes
 // garbage into all of it, at random and at aim, while another child works.
 //
 // Of Buf channels, and of a pool (pools_linux_amd64_test.go), each block is counted
@@ -28,7 +29,7 @@
 //
 //	go test ./internal/chaos                           # a few of everything, seconds
 //	go test ./internal/chaos -ci                       # a sample, about a minute
-//	go test ./internal/chaos -timeout 0 -v -soak       # all of it, hours on two CPUs
+//	go test ./internal/chaos -timeout 0 -v -soak -parallel 8  # all of it, hours on two CPUs
 //
 // docs/reliability.md says what "every" covers, and what the last soak found.
 package chaos

@@ -15,6 +15,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/shmkit/shm/slabpool"
 )
 
 // A region is what a hostile child writes into: a mapping of a channel.
@@ -280,6 +282,14 @@ func (h hunt) run(t testing.TB, c *control, page *os.File, size int, d time.Dura
 // regionSize is the size of the channels of a kind.
 func regionSize(t testing.TB, k *kind) int {
 	name := filepath.Join(onDisk(t), "channel")
+	if k.pool {
+		p, err := slabpool.Open(name, poolClass)
+		must(t, err)
+		defer p.Close()
+		st, err := os.Stat(name)
+		must(t, err)
+		return int(st.Size())
+	}
 	tx, err := k.openSender(name, ends("park")...)
 	must(t, err)
 	defer tx.Close()
@@ -288,8 +298,8 @@ func regionSize(t testing.TB, k *kind) int {
 	return int(st.Size())
 }
 
-// TestHostilePeer: while a child opens, uses and closes a channel, another one
-// writes garbage into all of its memory.
+// TestHostilePeer: while a child opens, uses and closes a channel, or a pool, another
+// one writes garbage into all of its memory.
 func TestHostilePeer(t *testing.T) {
 	c, page := newControl(t)
 	size := map[string]int{}
@@ -301,6 +311,10 @@ func TestHostilePeer(t *testing.T) {
 				hunts = append(hunts, hunt{kind: kinds[i].name, side: side, policy: policy, patience: patience})
 			}
 		}
+	}
+	size["pool"] = regionSize(t, kindOf("pool"))
+	for range 3 {
+		hunts = append(hunts, hunt{kind: "pool", patience: patience})
 	}
 	rand.Shuffle(len(hunts), func(i, j int) { hunts[i], hunts[j] = hunts[j], hunts[i] })
 	begin := time.Now()

@@ -13,18 +13,30 @@ import (
 
 // An operation is what a victim is killed in. Its name leads the child to it.
 type operation struct {
-	name   string
-	sends  bool                // the victim is a sender
-	opens  bool                // the operation is the attach itself; else the victim attaches before
-	parked bool                // the survivor is parked in its own call meanwhile
-	blocks bool                // the operation ends in a park of its own
-	takes  uint64              // see checker
-	alone  bool                // the other end has closed already
-	kinds  func(k *kind) bool  // nil: all channels
-	prep   func(v *victim)     // just before
-	run    func(v *victim)     // traced
-	scene  func(*stage, point) // what surrounds it, and what must be true afterwards
+	name    string
+	sends   bool                // the victim is a sender
+	opens   bool                // the operation is the attach itself; else the victim attaches before
+	parked  bool                // the survivor is parked in its own call meanwhile
+	blocks  bool                // the operation ends in a park of its own
+	takes   uint64              // see checker
+	alone   bool                // the other end has closed already
+	stretch *stretch            // nil: all of it is swept
+	kinds   func(k *kind) bool  // nil: all channels
+	prep    func(v *victim)     // just before
+	run     func(v *victim)     // traced
+	scene   func(*stage, point) // what surrounds it, and what must be true afterwards
 }
+
+// A stretch is a part of an operation: from the first instruction of one function to
+// the last one of another.
+type stretch struct{ from, to string }
+
+// A claim begins where a region is mapped and found good, and ends when the role is
+// taken, the name is unlocked, deaths are watched for and the peer has been told.
+var (
+	claim     = &stretch{"region.(*Region).take", "shmchan.(*end).init"}
+	claimSeat = &stretch{"region.(*Region).take", "slabpool.newPool"}
+)
 
 // on tells whether the operation is one of the kind.
 func (op *operation) on(k *kind) bool {
@@ -80,6 +92,15 @@ var operations = []operation{
 	{name: "File of the sender", sends: true, kinds: usual, prep: (*victim).two, run: (*victim).file, scene: (*stage).leaving},
 	{name: "File of the receiver", kinds: usual, run: (*victim).file, scene: (*stage).leaving},
 
+	{name: "claim of a free role by a sender", sends: true, opens: true, stretch: claim, kinds: named, run: (*victim).attach, scene: (*stage).making},
+	{name: "claim of a free role by a receiver", opens: true, stretch: claim, kinds: named, run: (*victim).attach, scene: (*stage).making},
+	{name: "claim by the sender's successor", sends: true, opens: true, stretch: claim, kinds: named, run: (*victim).attach, scene: (*stage).succeeding},
+	{name: "claim by the receiver's successor", opens: true, stretch: claim, kinds: named, run: (*victim).attach, scene: (*stage).succeeding},
+	{name: "claim by a sender from a file", sends: true, opens: true, stretch: claim, kinds: unnamed, run: (*victim).attach, scene: (*stage).carrying},
+	{name: "claim by a receiver from a file", opens: true, stretch: claim, kinds: unnamed, run: (*victim).attach, scene: (*stage).carrying},
+	{name: "claim of a seat", opens: true, stretch: claimSeat, kinds: pools, run: (*victim).attach, scene: (*stage).pooling},
+
+	{name: "open pool", opens: true, kinds: pools, run: (*victim).attach, scene: (*stage).pooling},
 	{name: "open sender, new", sends: true, opens: true, kinds: named, run: (*victim).attach, scene: (*stage).making},
 	{name: "open receiver, new", opens: true, kinds: named, run: (*victim).attach, scene: (*stage).making},
 	{name: "open sender, succeed", sends: true, opens: true, kinds: named, run: (*victim).attach, scene: (*stage).succeeding},

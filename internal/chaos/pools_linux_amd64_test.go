@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,11 +13,6 @@ import (
 	"github.com/shmkit/shm/shmchan"
 	"github.com/shmkit/shm/slabpool"
 )
-
-// The pool of the sweep. Each endpoint keeps a quarter of the blocks in its cache.
-var poolClass = slabpool.Class{Size: 64, Count: 8}
-
-const cached = 2
 
 func (v *victim) alloc() {
 	h, err := v.pool.TryAlloc(40)
@@ -115,9 +111,17 @@ func (st *stage) pooling(at point) {
 	st.must(counted(st.pool))
 }
 
+// An allocator is what counted asks of a pool.
+type allocator interface {
+	Stats() []slabpool.Stats
+	TryAlloc(n int) (slabpool.Handle, error)
+	Bytes(slabpool.Handle) ([]byte, error)
+	Free(slabpool.Handle) error
+}
+
 // counted looks for all blocks of a pool in which nobody holds any: each can be had,
 // once. It leaves some in the cache of p.
-func counted(p *slabpool.Pool) error {
+func counted(p allocator) error {
 	s := p.Stats()[0]
 	if s.InUse != 0 || s.Free+s.Cached != s.Count {
 		return fmt.Errorf("blocks are in use that nobody holds: %v", s)
@@ -216,6 +220,49 @@ func poolWords(where string) (head, hidden *atomic.Uint64, states []*atomic.Uint
 	}
 	fail("nothing is mapped that has the name")
 	return nil, nil, nil
+}
+
+// A generous pool gives its first block to its third customer too.
+type generous struct {
+	*slabpool.Pool
+	given  []slabpool.Handle
+	hidden slabpool.Handle
+}
+
+func (p *generous) TryAlloc(n int) (slabpool.Handle, error) {
+	h, err := p.Pool.TryAlloc(n)
+	if len(p.given) == 2 {
+		p.hidden, h = h, p.given[0]
+	}
+	p.given = append(p.given, h)
+	return h, err
+}
+
+// A block that two have is found, in a pool and in a Buf channel.
+func TestGivenTwiceIsSeen(t *testing.T) {
+	p, err := slabpool.Memfd(poolClass)
+	must(t, err)
+	defer p.Close()
+	if err := counted(&generous{Pool: p}); err == nil || !strings.Contains(err.Error(), "given out twice") {
+		t.Errorf("a pool: found %v", err)
+	}
+	tx, rx, err := kindOf("block named").pair(shmchan.WithCapacity(capacity))
+	must(t, err)
+	defer tx.Close()
+	defer rx.Close()
+	s := tx.(*bufSender)
+	var given []*shmchan.Buf
+	err = s.account(func(n int) (*shmchan.Buf, error) {
+		b, err := s.TryLoan(n)
+		if len(given) == 2 {
+			b = given[0]
+		}
+		given = append(given, b)
+		return b, err
+	})
+	if err == nil || !strings.Contains(err.Error(), "given out twice") {
+		t.Errorf("a Buf channel: found %v", err)
+	}
 }
 
 // What the count of a pool must find, beside what TestSweepFinds does to it.

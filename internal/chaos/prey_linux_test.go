@@ -52,7 +52,7 @@ func note(c *control, what string, err error) {
 	}
 	c.notes[noteOther].Add(1)
 	for _, ok := range []error{
-		io.EOF, shmchan.ErrFull, shmchan.ErrEmpty, shmchan.ErrBusy, shmchan.ErrMismatch,
+		io.EOF, fs.ErrClosed, shmchan.ErrFull, shmchan.ErrEmpty, shmchan.ErrBusy, shmchan.ErrMismatch,
 		context.DeadlineExceeded, fs.ErrInvalid, fs.ErrNotExist,
 		shmchan.ErrStaleHandle, shmchan.ErrTooLarge, slabpool.ErrExhausted, // of Bufs
 	} {
@@ -72,7 +72,11 @@ func preyMain(c *control, args []string) {
 	}
 	r := roleOf(args[0], args[1], args[3])
 	for c.stop.Load() == 0 {
-		preyOnce(c, r, args[2], uintptr(size), args[5])
+		if r.k.pool {
+			preyOnPool(c, r.where, uintptr(size))
+		} else {
+			preyOnce(c, r, args[2], uintptr(size), args[5])
+		}
 		if r.where == "" {
 			break // its descriptor can be used once
 		}

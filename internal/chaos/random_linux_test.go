@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -12,22 +11,6 @@ import (
 
 	"github.com/shmkit/shm/shmchan"
 )
-
-var (
-	soak = flag.Bool("soak", false, "10,000 random kills, the full sweep, a hostile peer for minutes: half an hour in all")
-	ci   = flag.Bool("ci", false, "a few hundred random kills, a sample of the sweep, a hostile peer for 20 s: about a minute in all")
-)
-
-// much chooses a number: for the soak, for .ci/run, for every day.
-func much(soaked, inCI, little int) int {
-	switch {
-	case *soak:
-		return soaked
-	case *ci:
-		return inCI
-	}
-	return little
-}
 
 // A crew is a producer and a consumer on one channel, which are killed and
 // replaced.

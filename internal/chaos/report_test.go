@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,6 +9,22 @@ import (
 	"testing"
 	"time"
 )
+
+var (
+	soak = flag.Bool("soak", false, "10,000 random kills, the full sweep, a hostile peer for minutes: hours in all")
+	ci   = flag.Bool("ci", false, "a few hundred random kills, a sample of the sweep, a hostile peer for 20 s: about a minute in all")
+)
+
+// much chooses a number: for the soak, for .ci/run, for every day.
+func much(soaked, inCI, little int) int {
+	switch {
+	case *soak:
+		return soaked
+	case *ci:
+		return inCI
+	}
+	return little
+}
 
 // A report is the table that a test prints at its end.
 type report struct {
@@ -18,6 +35,7 @@ type report struct {
 
 func (r *report) head(cols ...string) { r.cols = append(cols, "time") }
 
+// add adds a row, and says it at once, so that a run that is interrupted has a result.
 func (r *report) add(took time.Duration, cells ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -25,7 +43,11 @@ func (r *report) add(took time.Duration, cells ...any) {
 	for _, c := range cells {
 		row += fmt.Sprintf(" %v |", c)
 	}
-	r.rows = append(r.rows, row+fmt.Sprintf(" %.1f s |", took.Seconds()))
+	row += fmt.Sprintf(" %.1f s |", took.Seconds())
+	r.rows = append(r.rows, row)
+	if *soak {
+		fmt.Println(row)
+	}
 }
 
 // print logs the table as Markdown.

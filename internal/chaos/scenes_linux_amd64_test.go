@@ -33,16 +33,19 @@ type stage struct {
 
 	patience time.Duration // until a survivor counts as hung
 	trace    []instruction // of the operation that was last run as a whole
+	public   []bool        // which of them others can see
 	kills    int
-	missed   int // operations that ended before the point was reached
+	missed   int // points that the operation did not come to
 }
 
-// A point is an instruction of an operation: the one behind the first steps, or,
-// if pc is set, the nth time that the thread is about to execute it.
+// A point is an instruction of an operation: the one behind so many steps from the
+// beginning, or, if pc is set, from where the thread is about to execute pc for the
+// nth time.
 type point struct {
 	steps int
 	pc    instruction
 	nth   int
+	is    instruction // what is executed next there; 0 if that cannot be told
 }
 
 // whole is the point behind an operation, reached step by step; the instructions are
@@ -95,22 +98,22 @@ func (st *stage) strike(at point, role *os.File, park func()) bool {
 	}
 	switch {
 	case at == whole:
-		st.trace = st.trace[:0]
-		for err == nil && !p.ended() {
-			var pc uintptr
-			if pc, err = p.pc(); err == nil {
-				st.trace = append(st.trace, instruction(pc))
-				err = p.step()
-			}
-		}
-	case at.pc != 0:
-		var there bool
-		if there, err = p.runTo(uintptr(at.pc), at.nth); !there && err == nil {
-			st.missed++
-		}
+		err = st.recordIn(p)
 	default:
-		for i := 0; i < at.steps && err == nil && !p.ended(); i++ {
+		there := true
+		if at.pc != 0 {
+			there, err = p.runTo(uintptr(at.pc), at.nth)
+		}
+		for i := 0; there && i < at.steps && err == nil && !p.ended(); i++ {
 			err = p.step()
+		}
+		if there && at.is != 0 && err == nil {
+			var here uintptr
+			here, err = p.pc()
+			there = here == uintptr(at.is)
+		}
+		if !there && err == nil {
+			st.missed++
 		}
 	}
 	if errors.Is(err, errBlocked) && st.op.blocks {
@@ -119,6 +122,29 @@ func (st *stage) strike(at point, role *os.File, park func()) bool {
 	st.must(errors.Join(err, p.kill()))
 	st.kills++
 	return p.ended()
+}
+
+// recordIn runs the operation to its end, and writes its instructions down, and which
+// of them others can see; but for the soak that is only asked where it takes no time.
+func (st *stage) recordIn(p *tracee) (err error) {
+	st.trace, st.public = st.trace[:0], st.public[:0]
+	var w *witness
+	if *soak || !st.op.opens {
+		w, err = witnessOf(p.pid)
+	}
+	for err == nil && !p.ended() {
+		var pc uintptr
+		if pc, err = p.pc(); err != nil {
+			break
+		}
+		err = p.step()
+		public := true
+		if err == nil && w != nil {
+			public, err = w.public(instruction(pc))
+		}
+		st.trace, st.public = append(st.trace, instruction(pc)), append(st.public, public)
+	}
+	return err
 }
 
 // lends returns the victim's end of a new pair, and keeps the other one.

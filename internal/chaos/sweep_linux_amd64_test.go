@@ -6,72 +6,138 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
 
 var every = flag.Bool("every", false, "with -soak: kill at every instruction, however long the operation is")
 
-const (
-	// stepped is the length of operations that are swept by single steps, 20 µs
-	// each; a point in a longer one is reached by a breakpoint.
-	stepped = 2000
-	// long is the length from which on an operation is killed around each of its
-	// system calls, at each instruction of the library that it executes, and at
-	// random.
-	long = 20_000
-)
+// long is the length from which on an operation is killed before and after each
+// instruction that others can see, at each instruction of the library that it
+// executes, and at random; and everywhere in the part of it that is to be swept whole.
+const long = 20_000
 
-// points chooses where to kill. Behind the last one the operation has ended.
-func points(trace []instruction) (at []point, how string) {
-	how = "every instruction"
-	if len(trace) > long && !*every {
-		how = "system calls, the library, random"
-	}
+// routes tells how to come to each instruction of the trace, soonest: by steps from
+// the beginning, or from a breakpoint that is met for the nth time. Both take as long.
+// A turn of a string instruction but the first meets no breakpoint.
+func routes(trace []instruction) []point {
+	const setup = 3 // what a breakpoint costs, in steps
+	to := make([]point, len(trace)+1)
 	count := map[instruction]int{}
-	called := false
+	best, cost := point{}, 0
 	for k, pc := range trace {
-		count[pc]++
-		switch {
-		case len(trace) <= stepped:
-			at = append(at, point{steps: k})
-		case !pc.known(): // only reads the clock, and lies elsewhere in each process
-		case len(trace) <= long || *every || called || pc.call() || pc.ours() && count[pc] == 1 || rand.N(len(trace)) < 300:
-			at = append(at, point{pc: pc, nth: count[pc]})
+		if k == 0 || trace[k-1] != pc {
+			count[pc]++
+			if n := count[pc] + setup; n < cost && pc.known() {
+				best, cost = point{pc: pc, nth: count[pc]}, n
+			}
 		}
-		called = pc.call()
+		to[k] = best
+		if pc.known() { // else it lies elsewhere in each process
+			to[k].is = pc
+		}
+		best.steps++
+		cost++
 	}
-	at = append(at, point{steps: len(trace)})
-	if limit := much(len(at), 10, 2); limit < len(at) {
-		rand.Shuffle(len(at), func(i, j int) { at[i], at[j] = at[j], at[i] })
-		at = at[:limit]
-		how = "a sample"
-	}
-	return at, how
+	to[len(trace)] = best
+	return to
 }
 
-// record runs the operation to its end, and returns its instructions: the fewest of
-// three runs, since now and then the runtime has work of its own. That takes seconds
-// for an attach, which is run once.
-func (st *stage) record() (trace []instruction) {
+// choose chooses where to kill. Behind the last point the operation, or the stretch of
+// it that is swept, has ended. n is how many instructions that has.
+func choose(trace []instruction, public []bool, st *stretch) (at []point, n int, how string) {
+	to := routes(trace)
+	switch {
+	case st != nil:
+		from, behind := st.in(trace)
+		if from >= behind {
+			return nil, 0, ""
+		}
+		at, how = to[from:behind+1], "every one"
+	case len(trace) <= long || *every:
+		at, how = to, "every one"
+	default:
+		how = "all that others can see, the library, random"
+		once := map[instruction]bool{}
+		for k, pc := range trace {
+			first := pc.ours() && !once[pc]
+			once[pc] = true
+			if public[k] || k > 0 && public[k-1] || first || rand.N(len(trace)) < 300 {
+				at = append(at, to[k])
+			}
+		}
+		at = append(at, to[len(trace)])
+	}
+	if n = len(trace); st != nil {
+		n = len(at) - 1
+	}
+	if limit := much(len(at), 10, 2); limit < len(at) {
+		at = slices.Clone(at)
+		rand.Shuffle(len(at), func(i, j int) { at[i], at[j] = at[j], at[i] })
+		at, how = at[:limit], "a sample"
+	}
+	return at, n, how
+}
+
+// in finds the stretch in a trace.
+func (st *stretch) in(trace []instruction) (from, behind int) {
+	from = len(trace)
+	for k, pc := range trace {
+		if name := pc.function(); k < from && strings.HasSuffix(name, st.from) {
+			from = k
+		} else if strings.HasSuffix(name, st.to) {
+			behind = k + 1
+		}
+	}
+	return from, behind
+}
+
+// record runs the operation to its end, and returns its instructions, and which of
+// them others can see: of three runs one that is as long as another, or the last, since
+// now and then the runtime has work of its own, and the first finds a new channel. That
+// takes seconds for an attach, which is run once.
+func (st *stage) record() (trace []instruction, public []bool) {
+	lengths := map[int]int{}
 	for range 3 {
 		st.op.scene(st, whole)
-		if trace == nil || len(st.trace) < len(trace) {
-			trace = slices.Clone(st.trace)
-		}
-		if st.op.opens {
+		trace, public = slices.Clone(st.trace), slices.Clone(st.public)
+		if lengths[len(trace)]++; lengths[len(trace)] == 2 || st.op.opens {
 			break
 		}
 	}
-	return trace
+	return trace, public
+}
+
+// reach kills at a point. The operation does not go the same way each time, so one
+// that did not come there is run again.
+func (st *stage) reach(at point) {
+	const tries = 5
+	missed := st.missed
+	for range tries {
+		st.missed = missed
+		if st.op.scene(st, at); st.missed == missed {
+			return
+		}
+	}
+}
+
+func count(public []bool) (n int) {
+	for _, p := range public {
+		if p {
+			n++
+		}
+	}
+	return n
 }
 
 // TestSweep kills a victim after every instruction of every operation, on every
-// kind of channel, or, without -soak, after a sample of them.
+// kind of channel, or, without -soak, after a sample of them. Most of the time of a
+// kill is waiting for the kernel, so it is best run with -parallel 8.
 func TestSweep(t *testing.T) {
 	needsTracing(t)
 	var table report
-	table.head("kind", "operation", "instructions", "kills", "after", "not reached")
+	table.head("kind", "operation", "instructions", "others see", "kills", "after", "not reached")
 	t.Cleanup(func() { table.print(t, "sweep") })
 	for i := range sweepKinds {
 		for j := range operations {
@@ -84,6 +150,8 @@ func TestSweep(t *testing.T) {
 				switch {
 				case op.opens && !*soak && (!*ci || k.name == "disk"):
 					t.Skip("recording an attach takes seconds")
+				case op.stretch != nil && !*soak && (k.name != "named" || op.sends):
+					t.Skip("a part of an attach that is sampled as a whole")
 				case k.name != "named" && k.name != "block named" && !*soak && !*ci:
 					t.Skip("see -ci")
 				}
@@ -92,12 +160,15 @@ func TestSweep(t *testing.T) {
 				defer everywhere(0)
 				begin := time.Now()
 				st := newStage(t, k, op)
-				trace := st.record()
-				at, how := points(trace)
-				for _, p := range at {
-					op.scene(st, p)
+				trace, public := st.record()
+				at, n, how := choose(trace, public, op.stretch)
+				if n <= 0 {
+					t.Fatalf("%v is not in the %d instructions", op.stretch, len(trace))
 				}
-				table.add(time.Since(begin), k.name, op.name, len(trace), st.kills, how, st.missed)
+				for _, p := range at {
+					st.reach(p)
+				}
+				table.add(time.Since(begin), k.name, op.name, n, count(public), st.kills, how, st.missed)
 				if len(at) > 100 && st.missed > len(at)/4 {
 					t.Errorf("%d of %d points were not reached", st.missed, len(at))
 				}

@@ -174,7 +174,6 @@ func (p *tracee) resume(request int) error {
 func (p *tracee) step() error {
 	if !p.stepped { // two threads that take turns do so fastest on one CPU
 		p.stepped = true
-		together(p.pid)
 	}
 	return p.resume(unix.PTRACE_SINGLESTEP)
 }
@@ -218,6 +217,9 @@ func (p *tracee) runTo(pc uintptr, nth int) (bool, error) {
 		if here, err := p.pc(); err != nil || here != pc {
 			return false, err
 		}
+	}
+	if err := poke(7, 0); err != nil { // steps may follow
+		return false, fmt.Errorf("debug registers: %w", err)
 	}
 	return true, nil
 }
@@ -297,8 +299,16 @@ type instruction uintptr
 
 // ours tells whether it belongs to the library.
 func (i instruction) ours() bool {
-	f := runtime.FuncForPC(uintptr(i))
-	return f != nil && strings.HasPrefix(f.Name(), "github.com/shmkit/shm/") && !strings.HasPrefix(f.Name(), chaosPackage)
+	name := i.function()
+	return strings.HasPrefix(name, "github.com/shmkit/shm/") && !strings.HasPrefix(name, chaosPackage)
+}
+
+// function returns the name of the one that it is in.
+func (i instruction) function() string {
+	if f := runtime.FuncForPC(uintptr(i)); f != nil {
+		return f.Name()
+	}
+	return ""
 }
 
 // chaosPackage is the prefix of what is not the library.
