@@ -94,15 +94,19 @@ func (st *stretch) in(trace []instruction) (from, behind int) {
 }
 
 // record runs the operation to its end, and returns its instructions, and which of
-// them others can see: of three runs one that is as long as another, or the last, since
-// now and then the runtime has work of its own, and the first finds a new channel. That
-// takes seconds for an attach, which is run once.
+// them others can see: of one run in four that is as long as another, or the shortest,
+// since now and then the runtime has work of its own, and the first finds a new
+// channel. That takes seconds for an attach, which is run once.
 func (st *stage) record() (trace []instruction, public []bool) {
 	lengths := map[int]int{}
-	for range 3 {
+	for range 4 {
 		st.op.scene(st, whole)
-		trace, public = slices.Clone(st.trace), slices.Clone(st.public)
-		if lengths[len(trace)]++; lengths[len(trace)] == 2 || st.op.opens {
+		lengths[len(st.trace)]++
+		again := lengths[len(st.trace)] == 2
+		if trace == nil || again || len(st.trace) < len(trace) {
+			trace, public = slices.Clone(st.trace), slices.Clone(st.public)
+		}
+		if again || st.op.opens {
 			break
 		}
 	}
