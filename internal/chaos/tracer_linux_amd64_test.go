@@ -172,10 +172,17 @@ func (p *tracee) resume(request int) error {
 
 // step runs one instruction. A system call is one.
 func (p *tracee) step() error {
-	if !p.stepped { // two threads that take turns do so fastest on one CPU
-		p.stepped = true
-	}
+	p.near()
 	return p.resume(unix.PTRACE_SINGLESTEP)
+}
+
+// near puts the two threads, which take turns from now on, on one CPU, where they do
+// so fastest.
+func (p *tracee) near() {
+	if !p.stepped {
+		p.stepped = true
+		together(p.pid)
+	}
 }
 
 // ended tells whether the operation has.
@@ -207,6 +214,7 @@ func (p *tracee) runTo(pc uintptr, nth int) (bool, error) {
 		_, err := unix.PtracePokeUser(p.pid, debugRegisters+8*reg, b[:])
 		return err
 	}
+	p.near()
 	if err := errors.Join(poke(0, pc), poke(7, 1)); err != nil {
 		return false, fmt.Errorf("debug registers: %w", err)
 	}
