@@ -283,6 +283,25 @@ var cpus = func() (set unix.CPUSet) {
 // everywhere lets a thread run where it could in the beginning.
 func everywhere(tid int) { unix.SchedSetaffinity(tid, &cpus) }
 
+var turn atomic.Uint32
+
+// together puts this thread and another one on one CPU.
+func together(tid int) {
+	n := int(turn.Add(1)) % max(cpus.Count(), 1)
+	for i := range len(cpus) * 64 {
+		if cpus.IsSet(i) {
+			if n == 0 {
+				var one unix.CPUSet
+				one.Set(i)
+				unix.SchedSetaffinity(0, &one)
+				unix.SchedSetaffinity(tid, &one)
+				return
+			}
+			n--
+		}
+	}
+}
+
 // An instruction is a place in the code of this binary, which the children share.
 type instruction uintptr
 
