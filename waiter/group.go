@@ -26,6 +26,7 @@ type Group struct {
 	policy  Policy
 	single  bool
 	hope    hope
+	turns   turns
 
 	lot    *lot
 	seat   *seat
@@ -77,6 +78,7 @@ func (g *Group) Wait(ctx context.Context, ready func() bool) error {
 		}
 	}
 	g.watch(ctx)
+	g.turns.stir()
 	return g.park(ctx, ready)
 }
 
@@ -153,7 +155,6 @@ func (g *Group) block(c uint32, limit time.Duration) {
 	if len(g.members) < word.MaxWaiters {
 		if i := g.lot.enter(g.members[0].ev); i >= 0 {
 			defer g.lot.leave(i)
-			g.lot.stir(i)
 			if g.direct == nil {
 				g.direct = word.NewWaiters()
 			}

@@ -21,9 +21,9 @@ import (
 //   - a poller is in pollers from its start until it ends, and load is how many
 //     tickets were assigned to it and have not left it.
 //
-// Ownership: stirred belongs to who is in that place, everything else is guarded
-// by mu. No word is touched with mu held, but for the Kick of an event in held,
-// whose memory is mapped for as long as it is there.
+// Ownership: everything is guarded by mu. No word is touched with mu held, but
+// for the Kick of an event in held, whose memory is mapped for as long as it is
+// there.
 //
 // Who may die where: nobody alone. All of this is one process's.
 type lot struct {
@@ -34,8 +34,6 @@ type lot struct {
 	direct  int
 	held    [maxHeld]*Event
 	pollers []*poller
-
-	stirred [maxHeld]time.Time // when the goroutine in that place last called Gosched
 }
 
 const (
@@ -55,8 +53,6 @@ const (
 	// thread, a Gosched is two switches of threads.
 	yields = 3
 
-	fresh = 5 * time.Millisecond // see stir
-
 	linger = 500 * time.Millisecond // of a poller with nothing to do
 )
 
@@ -75,7 +71,6 @@ var parking = sync.OnceValue(func() *lot {
 func (l *lot) park(s *Sleeper, seq uint32, limit time.Duration, own **seat) {
 	if i := l.enter(s.ev); i >= 0 {
 		defer l.leave(i)
-		l.stir(i)
 		s.ev.seq.Wait(seq, limit)
 		return
 	}
@@ -115,22 +110,6 @@ func (l *lot) enter(e *Event) int {
 		}
 	}
 	panic("waiter: no place for a direct park") // direct says that there is one
-}
-
-// stir calls Gosched, every few milliseconds, before who is in place i parks.
-//
-// A goroutine that only ever goes from one park into the next is never scheduled
-// anew. After 10 ms of that the runtime's monitor takes it for one that hogs its P,
-// takes the P away at its first look into each park, starts a thread to have the P
-// searched for work, and sleeps, so that the wake-up has to wake the monitor too:
-// three more switches of threads and 25 µs of CPU time for each message. With a
-// Gosched the monitor lets an idle process's P be, and still takes it where
-// others are waiting for it.
-func (l *lot) stir(i int) {
-	if now := time.Now(); now.Sub(l.stirred[i]) > fresh {
-		l.stirred[i] = now
-		runtime.Gosched()
-	}
 }
 
 func (l *lot) leave(i int) {

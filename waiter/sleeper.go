@@ -28,6 +28,7 @@ type Sleeper struct {
 	parks   uint   // since the last look at the habit
 	quickly uint   // of those, the ones after few messages
 	ctx     watched
+	turns   turns
 
 	lot  *lot
 	seat *seat // of the goroutine in Wait, from when it first parked at a poller
@@ -121,6 +122,7 @@ func (s *Sleeper) WaitWith(ctx context.Context, longest time.Duration, streaming
 	if s.counts != nil {
 		Bump(&s.counts.slept)
 	}
+	s.turns.stir()
 	err := s.park(ctx, longest, ready, &s.seat)
 	s.habit(streaming)
 	return err
