@@ -34,6 +34,7 @@ type stage struct {
 	patience time.Duration // until a survivor counts as hung
 	trace    []instruction // of the operation that was last run as a whole
 	public   []bool        // which of them others can see
+	before   int           // how many were run before the recorded one
 	kills    int
 	missed   int // points that the operation did not come to
 }
@@ -65,6 +66,28 @@ func (st *stage) clear() {
 	st.check = checker{burst: burst, takes: st.k.takes(st.op.takes)}
 	st.life, st.next = 0, 1
 	st.tx, st.rx = nil, nil
+}
+
+// afresh leaves the channel, or the pool, of all victims so far for a new one.
+func (st *stage) afresh() {
+	if !st.k.named() {
+		return
+	}
+	st.must(errors.Join(closed(st.tx), closed(st.rx), closed(st.pool)))
+	st.pool, st.where = nil, st.k.place(st.TB)
+	st.clear()
+}
+
+// closed closes an end or a pool, if there is one.
+func closed[C interface {
+	comparable
+	io.Closer
+}](c C) error {
+	var none C
+	if c == none {
+		return nil
+	}
+	return c.Close()
 }
 
 // enough is a context for a call that should return at once.
