@@ -29,7 +29,7 @@
 //
 //	go test ./internal/chaos                           # a few of everything, seconds
 //	go test ./internal/chaos -ci                       # a sample, about a minute
-//	go test ./internal/chaos -timeout 0 -v -soak -parallel 8  # all of it, hours on two CPUs
+//	go test ./internal/chaos -timeout 0 -v -soak -parallel 32  # all of it, hours on two CPUs
 //
 // docs/reliability.md says what "every" covers, and what the last soak found.
 package chaos

@@ -8,7 +8,8 @@ import (
 	"github.com/shmkit/shm/slabpool"
 )
 
-// The pool of the sweep, and of the hostile peer. Each endpoint keeps a quarter of the blocks in its cache.
+// The pool of the sweep, and of the hostile peer. Each endpoint keeps a quarter of the
+// blocks in its cache.
 var poolClass = slabpool.Class{Size: 64, Count: 8}
 
 const cached = 2

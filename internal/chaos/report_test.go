@@ -26,6 +26,22 @@ func much(soaked, inCI, little int) int {
 	return little
 }
 
+// everyMinute calls f, until it is stopped.
+func everyMinute(f func()) (stop func()) {
+	over := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-over:
+				return
+			case <-time.After(time.Minute):
+				f()
+			}
+		}
+	}()
+	return func() { close(over) }
+}
+
 // A report is the table that a test prints at its end.
 type report struct {
 	mu   sync.Mutex

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -98,7 +99,7 @@ func (st *stretch) in(trace []instruction) (from, behind int) {
 // runtime has work of its own, and the first runs find a new channel. An attach takes
 // seconds, and is run once.
 func (st *stage) record() (trace []instruction, public []bool) {
-	const runs = 9
+	runs := much(9, 3, 3)
 	lengths := map[int]int{}
 	for i := range runs {
 		st.op.scene(st, whole)
@@ -145,12 +146,18 @@ func count(public []bool) (n int) {
 
 // TestSweep kills a victim after every instruction of every operation, on every
 // kind of channel, or, without -soak, after a sample of them. Most of the time of a
-// kill is waiting for the kernel, so it is best run with -parallel 8.
+// kill is waiting for the kernel, so it is best run with -parallel 32.
 func TestSweep(t *testing.T) {
 	needsTracing(t)
 	var table report
 	table.head("kind", "operation", "instructions", "others see", "kills", "after", "not reached")
 	t.Cleanup(func() { table.print(t, "sweep") })
+	var kills, points atomic.Int64
+	if *soak {
+		t.Cleanup(everyMinute(func() {
+			fmt.Printf("%d kills; %d points to go of the operations under way\n", kills.Load(), points.Load())
+		}))
+	}
 	for i := range sweepKinds {
 		for j := range operations {
 			k, op := &sweepKinds[i], &operations[j]
@@ -178,8 +185,12 @@ func TestSweep(t *testing.T) {
 					t.Fatalf("%v is not in the %d instructions", op.stretch, len(trace))
 				}
 				end := routes(trace)[len(trace)]
+				points.Add(int64(len(at)))
 				for _, p := range at {
+					before := st.kills
 					st.reach(p, end)
+					kills.Add(int64(st.kills - before))
+					points.Add(-1)
 				}
 				table.add(time.Since(begin), k.name, op.name, n, count(public), st.kills, how, st.missed)
 				if len(at) > 100 && st.missed > len(at)/4 {
