@@ -4,6 +4,7 @@ package waiter
 
 import (
 	"sync"
+	"time"
 
 	"github.com/shmkit/shm/internal/word"
 )
@@ -27,6 +28,9 @@ func (b baton) give() {
 func (b baton) take() { <-b.c }
 
 func newControl() *word.U32 { return new(word.U32) }
+
+// nap lets some time pass between two kicks.
+func nap(d time.Duration) { time.Sleep(d) }
 
 var seats = sync.Pool{New: func() any { return newSeat() }}
 

@@ -2,7 +2,11 @@
 
 package waiter
 
-import "github.com/shmkit/shm/internal/word"
+import (
+	"time"
+
+	"github.com/shmkit/shm/internal/word"
+)
 
 // What the poller has of Go's runtime, made of words, which the explorer knows:
 // it knows nothing of mutexes and channels.
@@ -39,6 +43,10 @@ func (b baton) take() {
 }
 
 func newControl() *word.U32 { return newWord() }
+
+// nap waits until something has changed that was looked at; what, an exploration
+// says.
+var nap = func(time.Duration) { word.Pause(1) }
 
 func takeSeat() *seat { return newSeat() }
 
