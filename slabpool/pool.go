@@ -318,7 +318,8 @@ func (p *Pool) another() (*region.Region, error) {
 }
 
 // Close gives the seat up. While this endpoint holds blocks it gives ErrBusy
-// and changes nothing. The last to close removes the name; if two close at the
+// and changes nothing. Beside a peer that writes without end that it has blocks it
+// closes all the same, and gives ErrCorrupt. The last to close removes the name; if two close at the
 // same moment it may stay, and the next Open makes the pool anew. Close after
 // Close does nothing and returns nil.
 func (p *Pool) Close() error {
@@ -328,8 +329,9 @@ func (p *Pool) Close() error {
 	if p.gate.closed() {
 		return nil
 	}
-	if err := p.end(); err != nil {
-		return err
+	ended := p.end()
+	if !p.gate.closed() {
+		return ended
 	}
 	others := false
 	for seat := range MaxOwners {
@@ -342,6 +344,9 @@ func (p *Pool) Close() error {
 		err = p.reg.Close(func() bool { return !p.someoneSeated() })
 	}
 	p.raw.Kick()
+	if ended != nil {
+		return ended
+	}
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -303,6 +304,48 @@ func TestPoolCloseRefused(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
+}
+
+// A Close beside a peer that writes without end that blocks are cached here comes
+// to an end, says so, and gives the seat up.
+func TestPoolCloseBesideAPeerThatCaches(t *testing.T) {
+	if runtime.GOMAXPROCS(0) == 1 || runtime.NumCPU() == 1 {
+		t.Skip("the peer has to write while Close looks")
+	}
+	ps := heapPools(t, 2, Class{64, 1024})
+	c := &ps[0].raw.classes[0]
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		me := ownerBit(1)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				for i := range c.count {
+					c.record(c.mem, i).state.Store(me | cached)
+				}
+			}
+		}
+	})
+	var err error
+	for end := time.Now().Add(30 * time.Second); !errors.Is(err, ErrCorrupt); { // or the writer did not run meanwhile
+		must(t, err)
+		if time.Now().After(end) {
+			t.Fatal("Close never met a word of the peer's")
+		}
+		returns(t, "Close", func() { err = ps[1].Close() })
+		_, aerr := ps[1].TryAlloc(1)
+		is(t, aerr, fs.ErrClosed)
+		must(t, ps[1].Close())
+		var perr error
+		ps[1], perr = ps[0].Attach() // in the same seat
+		must(t, perr)
+	}
+	close(stop)
+	wg.Wait()
+	must(t, ps[1].Close())
 }
 
 // A closed endpoint claims nothing in a seat that is another's by now.
