@@ -30,10 +30,11 @@ import (
 // Who may die where: see sweep.go. A sweeper of a seat holds its role while he
 // sweeps, so that nobody takes the seat meanwhile, and his death frees it.
 type pool struct {
-	raw  *Raw
-	reg  *region.Region
-	gate gate
-	work latch
+	raw   *Raw
+	reg   *region.Region
+	shape Geometry // as it was read, compared with what was asked for, and is used
+	gate  gate
+	work  latch
 
 	mu     sync.Mutex              // Close, and the sweeps of other seats
 	missed [MaxOwners]region.State // deaths that nobody here could sweep after
@@ -42,15 +43,17 @@ type pool struct {
 
 const poolCache = 16
 
-func newPool(r *region.Region) (*Pool, error) {
-	raw, err := AttachIn(r, Seat{Owner: r.Role(), Cache: poolCache})
+// newPool makes an endpoint of the pool in r, whose role is claimed. g is what was
+// read there.
+func newPool(r *region.Region, g Geometry) (*Pool, error) {
+	raw, err := attachIn(r, g, Seat{Owner: r.Role(), Cache: poolCache})
 	if err != nil {
 		r.Abandon()
 		r.Unmap()
 		return nil, err
 	}
 	raw.Sweep(r.Role(), func() (func(Handle) bool, bool) { return nil, true }, false) // of our predecessor
-	p := &Pool{&pool{raw: raw, reg: r}}
+	p := &Pool{&pool{raw: raw, reg: r, shape: g}}
 	r.Watch(raw.Kick)
 	runtime.AddCleanup(p, func(p *pool) { go p.forget() }, p.pool) // a cleanup must not block
 	return p, nil
@@ -279,7 +282,7 @@ func (p *Pool) Attach() (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newPool(r)
+	return newPool(r, p.shape)
 }
 
 // File returns a descriptor that carries a seat of its own to another process:

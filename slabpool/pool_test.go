@@ -11,6 +11,7 @@ import (
 	"unsafe"
 
 	"github.com/shmkit/shm/internal/word"
+	"github.com/shmkit/shm/region"
 )
 
 func heapPools(t *testing.T, n int, classes ...Class) []*Pool {
@@ -412,6 +413,33 @@ func TestAllocBesideStoppedWaker(t *testing.T) {
 		must(t, err)
 	case <-time.After(30 * time.Second):
 		t.Fatal("a flag that was lowered keeps the waiter asleep")
+	}
+}
+
+// What was compared is what is used: a peer that writes other classes later changes
+// nothing for this process.
+func TestPoolShapeIsReadOnce(t *testing.T) {
+	g, err := Plan(Class{64, 8})
+	must(t, err)
+	r, err := region.Heap(config(g))
+	must(t, err)
+	must(t, r.Claim(0))
+	g, err = accept(r)
+	must(t, err)
+	mem, _, _, _ := r.Section(region.KindPool)
+	(*control)(mem).table[0] = entry{64, 2}
+	p, err := newPool(r, g)
+	must(t, err)
+	q, err := p.Attach()
+	must(t, err)
+	for _, p := range []*Pool{p, q} {
+		if s := p.Stats(); s[0].Class != (Class{64, 8}) {
+			t.Errorf("the pool has %v", s)
+		}
+	}
+	for range 8 {
+		_, err := q.TryAlloc(1)
+		must(t, err)
 	}
 }
 

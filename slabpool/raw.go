@@ -54,15 +54,21 @@ func Attach(mem unsafe.Pointer, n uintptr, g Geometry, s Seat) (*Raw, error) {
 	if err := g.check(mem, n); err != nil {
 		return nil, err
 	}
-	if s.Owner < 0 || s.Owner >= MaxOwners || s.Cache < 0 || s.Cache > MaxCache {
-		return nil, fmt.Errorf("slabpool: owner %d with a cache of %d, want 0 to %d and 0 to %d: %w", s.Owner, s.Cache, MaxOwners-1, MaxCache, fs.ErrInvalid)
-	}
 	there, err := Read(mem, n)
 	if err != nil {
 		return nil, err
 	}
 	if !there.Equal(g) {
 		return nil, fmt.Errorf("slabpool: the pool has the classes %v, not %v: %w", there.Classes(), g.Classes(), ErrCorrupt)
+	}
+	return attach(mem, g, s)
+}
+
+// attach is Attach for a shape that was read from mem and checked. It does not read
+// it again.
+func attach(mem unsafe.Pointer, g Geometry, s Seat) (*Raw, error) {
+	if s.Owner < 0 || s.Owner >= MaxOwners || s.Cache < 0 || s.Cache > MaxCache {
+		return nil, fmt.Errorf("slabpool: owner %d with a cache of %d, want 0 to %d and 0 to %d: %w", s.Owner, s.Cache, MaxOwners-1, MaxCache, fs.ErrInvalid)
 	}
 	c := (*control)(mem)
 	tag := c.tag & tagMask
