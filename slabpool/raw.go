@@ -304,15 +304,3 @@ func (p *Raw) await(ctx context.Context, try func() bool) error {
 
 // Kick wakes everybody who waits for a block.
 func (p *Raw) Kick() { p.event.Kick() }
-
-// Available tells whether an allocation of n bytes has a chance. It is a few
-// loads, and may be true without reason: once, or on a list that a hostile peer
-// has made again and again. So who waits for it parks after a Retry in vain.
-func (p *Raw) Available(n int) bool {
-	for k := p.fit(n); k < len(p.classes); k++ {
-		if p.classes[k].available() {
-			return true
-		}
-	}
-	return false
-}
