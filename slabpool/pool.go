@@ -181,7 +181,7 @@ func (p *Pool) Recover() (n int) {
 		}
 		r, err := p.reg.TryAttach(seat) // so that nobody takes it meanwhile
 		if err != nil {                 // somebody did, and sweeps; or it must wait
-			p.missed[seat], p.retry = s, time.Now().Add(longestPark)
+			p.missed[seat], p.retry = s, time.Now().Add(waiter.LongestPark) // as often as who waits looks
 			continue
 		}
 		n += p.raw.Sweep(seat, func() (func(Handle) bool, bool) { return nil, true }, false)

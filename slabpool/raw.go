@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"sync"
-	"time"
 	"unsafe"
 
 	"github.com/shmkit/shm/internal/word"
@@ -286,20 +285,15 @@ func (p *Raw) wait(ctx context.Context, n int) (h Handle, err error) {
 	return h, err
 }
 
-// longestPark is how long a wake-up can be late because another process was
-// stopped, or has died unnoticed, in the middle of waking us.
-const longestPark = 100 * time.Millisecond
-
 // await waits until try reports true, or until ctx is done, and returns ctx's
 // error then. It tries when it has said that it sleeps, and whenever somebody
-// has freed a block or called Kick; and every 100 ms in any case: a process that
-// was stopped in the middle of waking must not keep others asleep.
+// has freed a block or called Kick; and every waiter.LongestPark in any case.
 //
 // A park follows each try in vain. So a list that was made to lead to itself, and
 // always looks as if it had a block, costs a few looks each 100 ms; and who comes
 // too late for a block has said that he sleeps, and is woken by the next Free.
 func (p *Raw) await(ctx context.Context, try func() bool) error {
-	return p.sleeper().AwaitWith(ctx, longestPark, try)
+	return p.sleeper().AwaitWith(ctx, waiter.LongestPark, try)
 }
 
 // Kick wakes everybody who waits for a block.
