@@ -61,7 +61,8 @@ const (
 	// lets others go first: up to two, who was woken and whom that one wakes
 	// (Ready). They come back with their tickets, mostly, before it is asleep. Who
 	// parks directly does no such thing each time: if its goroutine is tied to a
-	// thread, a Gosched is two switches of threads.
+	// thread, a Gosched is two switches of threads. It does so every few
+	// milliseconds: see turns.go.
 	yields = 3
 
 	linger = 500 * time.Millisecond // of a poller with nothing to do
