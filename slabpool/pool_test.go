@@ -236,6 +236,26 @@ func returns(t *testing.T, what string, f func()) {
 	}
 }
 
+// meanwhile calls f on a goroutine of its own, again and again until f reports
+// false, or until stop, which waits for it. Another stop does nothing.
+func meanwhile(f func() bool) (stop func()) {
+	end := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for f() {
+			select {
+			case <-end:
+				return
+			default:
+			}
+		}
+	})
+	return sync.OnceFunc(func() {
+		close(end)
+		wg.Wait()
+	})
+}
+
 // A list that a peer has made lead to itself always looks as if it had a block.
 // Who waits beside it parks, ends with its context, and finds what others free.
 func TestAllocBesideListThatLeadsToItself(t *testing.T) {
@@ -278,21 +298,14 @@ func TestPoolCloseRefused(t *testing.T) {
 	must(t, err)
 	_, err = p.TryAlloc(1)
 	must(t, err)
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				if err := p.Close(); !errors.Is(err, ErrBusy) {
-					t.Errorf("Close with a block that is held: %v", err)
-					return
-				}
-			}
+	stop := meanwhile(func() bool {
+		err := p.Close()
+		if !errors.Is(err, ErrBusy) {
+			t.Errorf("Close with a block that is held: %v", err)
 		}
+		return errors.Is(err, ErrBusy)
 	})
+	defer stop()
 	for range 50_000 {
 		h, err := p.TryAlloc(1)
 		if err == nil {
@@ -303,8 +316,6 @@ func TestPoolCloseRefused(t *testing.T) {
 			break
 		}
 	}
-	close(stop)
-	wg.Wait()
 }
 
 // A Close beside a peer that writes without end that blocks are cached here comes
@@ -315,21 +326,13 @@ func TestPoolCloseBesideAPeerThatCaches(t *testing.T) {
 	}
 	ps := heapPools(t, 2, Class{64, 1024})
 	c := &ps[0].raw.classes[0]
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		me := ownerBit(1)
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				for i := range c.count {
-					c.record(c.mem, i).state.Store(me | cached)
-				}
-			}
+	stop := meanwhile(func() bool {
+		for i := range c.count {
+			c.record(c.mem, i).state.Store(ownerBit(1) | cached)
 		}
+		return true
 	})
+	defer stop()
 	var err error
 	for end := time.Now().Add(30 * time.Second); !errors.Is(err, ErrCorrupt); { // or the writer did not run meanwhile
 		must(t, err)
@@ -344,8 +347,7 @@ func TestPoolCloseBesideAPeerThatCaches(t *testing.T) {
 		ps[1], perr = ps[0].Attach() // in the same seat
 		must(t, perr)
 	}
-	close(stop)
-	wg.Wait()
+	stop()
 	must(t, ps[1].Close())
 }
 
@@ -371,26 +373,16 @@ func TestPoolClosedClaims(t *testing.T) {
 		t.Errorf("a closed endpoint holds %v", held)
 	}
 	must(t, next.Free(h))
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				ps[1].TryAlloc(1)
-			}
-		}
-	})
+	defer meanwhile(func() bool {
+		ps[1].TryAlloc(1)
+		return true
+	})()
 	for range 50_000 {
 		if held := next.Held(); len(held) > 0 {
 			t.Errorf("the successor holds %v and never allocated", held)
 			break
 		}
 	}
-	close(stop)
-	wg.Wait()
 }
 
 // A process that was stopped between lowering the flag and the wake: the next
