@@ -321,10 +321,10 @@ func (p *Pool) another() (*region.Region, error) {
 }
 
 // Close gives the seat up. While this endpoint holds blocks it gives ErrBusy
-// and changes nothing. Beside a peer that writes without end that it has blocks it
-// closes all the same, and gives ErrCorrupt. The last to close removes the name; if two close at the
-// same moment it may stay, and the next Open makes the pool anew. Close after
-// Close does nothing and returns nil.
+// and changes nothing. The last to close removes the name; if two close at the
+// same moment it may stay, and the next Open makes the pool anew. Beside a peer
+// that writes without end that blocks are cached here it closes all the same, and
+// gives ErrCorrupt. Close after Close does nothing and returns nil.
 func (p *Pool) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
