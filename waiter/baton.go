@@ -29,8 +29,8 @@ func (b baton) take() { <-b.c }
 
 func newControl() *word.U32 { return new(word.U32) }
 
-// nap lets some time pass between two kicks.
-func nap(d time.Duration) { time.Sleep(d) }
+// after calls f on a goroutine of its own once d has passed.
+func after(d time.Duration, f func()) { time.AfterFunc(d, f) }
 
 var seats = sync.Pool{New: func() any { return newSeat() }}
 

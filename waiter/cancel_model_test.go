@@ -31,10 +31,11 @@ func hiddenCancel(early bool, cancel func(s *Sleeper, done <-chan struct{})) fun
 		ctx := channelContext{modelContext{&c.quit}, make(chan struct{})}
 		never := modelcheck.Alloc[word.U32](w, "never")
 		s := o.sleeper(&c.ev, 0)
-		nap = func(time.Duration) {
+		after = func(_ time.Duration, f func()) {
 			if out.Load() == 0 && c.ev.seq.Load() != 0 {
 				word.Pause(1) // until the call is out, or the sequence is put back
 			}
+			f()
 		}
 		w.Go("sleeper", func() {
 			if early {

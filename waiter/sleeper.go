@@ -251,17 +251,22 @@ func (s *Sleeper) watch(ctx context.Context) {
 // it whatever the sequence says. (Where the kernel has no futex, a call looks at
 // the sequence now and then, and a kick can be hidden from it more often.)
 //
-// It runs on a goroutine of its own, which ends with the last of these calls. Those
-// that are not in held now find ctx done if they come; those at a poller sit
-// before they look, and Kick gives them their baton.
-func (s *Sleeper) cancel(done <-chan struct{}) {
+// Between two kicks there is a timer and no goroutine, and none after the last of
+// these calls. Those that are not in held now find ctx done if they come; those at a
+// poller sit before they look, and Kick gives them their baton.
+func (s *Sleeper) cancel(done <-chan struct{}) { s.kickWhile(done, firstAgain) }
+
+// kickWhile kicks, and once more after step if one of the calls is still there.
+func (s *Sleeper) kickWhile(done <-chan struct{}, step time.Duration) {
 	s.Kick()
-	for step := firstAgain; s.lot.has(s.ev, done); step = min(2*step, lastAgain) {
-		nap(step)
-		if s.lot.has(s.ev, done) {
-			s.Kick()
-		}
+	if !s.lot.has(s.ev, done) {
+		return
 	}
+	after(step, func() {
+		if s.lot.has(s.ev, done) {
+			s.kickWhile(done, min(2*step, lastAgain))
+		}
+	})
 }
 
 // park parks until ready or the end of ctx, which cancel tells; for longest at a
