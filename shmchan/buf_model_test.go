@@ -112,10 +112,9 @@ func (x *bufWorld) send(pool *slabpool.Raw, ring *spsc.Producer, sweep func()) {
 		var h slabpool.Handle
 		spin(func() (ok bool) {
 			var err error
-			if !pool.Available(modelSize) {
+			if h, err = pool.TryAlloc(modelSize); err != nil {
 				sweep()
 			}
-			h, err = pool.TryAlloc(modelSize)
 			return err == nil
 		})
 		b, err := pool.Bytes(h)
@@ -277,7 +276,7 @@ func TestModelBufBugs(t *testing.T) {
 		step             int // at which the sender dies
 		execution        int
 	}{
-		{"a sweep that does not look at the ring", bufBug{blindSweep: true}, 2, 2, 14, 1243},
+		{"a sweep that does not look at the ring", bufBug{blindSweep: true}, 2, 2, 14, 1051},
 		{"a survivor that does not look again", bufBug{noRecheck: true}, 1, 1, 14, 116},
 	} {
 		cfg := modelcheck.Config{MaxExecutions: 2_000, Crashes: []modelcheck.Crash{{Thread: "sender", Step: x.step}}}

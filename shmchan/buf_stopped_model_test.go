@@ -51,7 +51,7 @@ func TestModelStoppedReceiver(t *testing.T) {
 	s := suite.New(t)
 	for _, m := range suite.Models {
 		cfg := modelcheck.Config{Model: m, MaxExecutions: suite.UpTo(2_000, 50_000)} // for each step
-		s.Sweep("a Loan beside a stopped receiver", cfg, "receiver", stoppedReceiver(longestPark))
+		s.Sweep("a Loan beside a stopped receiver", cfg, "receiver", stoppedReceiver(waiter.LongestPark))
 	}
 	s.SweepBug("a Loan that parks without a limit", modelcheck.Config{MaxExecutions: 20_000}, "receiver", stoppedReceiver(-1), modelcheck.Deadlock, 426)
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"time"
 
 	"github.com/shmkit/shm/region"
 	"github.com/shmkit/shm/slabpool"
@@ -169,14 +168,10 @@ func (s *BufSender) small(b *Buf, n int) *Buf {
 	return b
 }
 
-// longestPark is how long a Loan can be late for a block that another goroutine of
-// this process gives back, because the receiver was stopped in the middle of waking
-// us: it has lowered the flag, and so nobody else wakes. The same as in slabpool.
-const longestPark = 100 * time.Millisecond
-
 // block waits for a block. The call has begun, and found none. Each look before a
 // park is an allocation, so a peer that writes a free list which only seems to have
-// blocks gets a park for each try.
+// blocks gets a park for each try. Who gives a block back signals, the receiver or a
+// goroutine of this process, so a park is limited.
 func (s *BufSender) block(ctx context.Context, n int) (slabpool.Handle, error) {
 	e := s.e
 	s.want, s.err = n, slabpool.ErrExhausted
@@ -193,7 +188,7 @@ func (s *BufSender) block(ctx context.Context, n int) (slabpool.Handle, error) {
 			if err := e.death(st); err != nil {
 				return slabpool.Handle{}, err
 			}
-			if err := e.sleep.WaitWith(ctx, longestPark, false, s.stir); err != nil {
+			if err := e.sleep.WaitWith(ctx, waiter.LongestPark, false, s.stir); err != nil {
 				return slabpool.Handle{}, err
 			}
 		}

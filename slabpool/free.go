@@ -110,33 +110,16 @@ func (p *Raw) Retain(h Handle) error {
 // from then on: tell him the handle after. The block becomes free when all its
 // holders have freed it or have died. Errors: ErrStaleHandle; fs.ErrInvalid if
 // there is no such owner, or if he is a holder already.
-func (p *Raw) Share(h Handle, owner int) error {
-	if err := p.other(owner); err != nil {
-		return err
-	}
-	_, r, err := p.find(h)
-	if err != nil {
-		return err
-	}
-	bit := ownerBit(owner)
-	for {
-		w := r.state.Load()
-		if !isHeld(w, p.me) || generation(w) != h.Generation() {
-			return p.stale(h, w)
-		}
-		if w&bit != 0 {
-			return fmt.Errorf("slabpool: owner %d holds %v already; its own Retain counts further holds: %w", owner, h, fs.ErrInvalid)
-		}
-		if r.state.CompareAndSwap(w, join(w, bit)) { // pairs with the load in the other holder's Bytes
-			return nil
-		}
-	}
-}
+func (p *Raw) Share(h Handle, owner int) error { return p.pass(h, owner, false) }
 
 // Give passes this endpoint's hold of a block on to another owner: tell him the
 // handle after. The handle is stale here from then on. Errors are those of
 // Share, and ErrBusy while Retain's further holds are not freed.
-func (p *Raw) Give(h Handle, owner int) error {
+func (p *Raw) Give(h Handle, owner int) error { return p.pass(h, owner, true) }
+
+// pass makes another owner a holder of the block: with give instead of this
+// endpoint, else beside it.
+func (p *Raw) pass(h Handle, owner int, give bool) error {
 	if err := p.other(owner); err != nil {
 		return err
 	}
@@ -150,13 +133,17 @@ func (p *Raw) Give(h Handle, owner int) error {
 		if !isHeld(w, p.me) || generation(w) != h.Generation() {
 			return p.stale(h, w)
 		}
-		if more := c.more[h.Index()].Load(); more>>moreBits == h.Generation() && more&moreMask != 0 {
-			return fmt.Errorf("slabpool: %v is held %d more times here; free those first: %w", h, more&moreMask, ErrBusy)
+		left, instead := w, "its own Retain counts further holds"
+		if give {
+			if more := c.more[h.Index()].Load(); more>>moreBits == h.Generation() && more&moreMask != 0 {
+				return fmt.Errorf("slabpool: %v is held %d more times here; free those first: %w", h, more&moreMask, ErrBusy)
+			}
+			left, instead = w&^p.me, "free your own hold instead"
 		}
 		if w&bit != 0 {
-			return fmt.Errorf("slabpool: owner %d holds %v already; free your own hold instead: %w", owner, h, fs.ErrInvalid)
+			return fmt.Errorf("slabpool: owner %d holds %v already; %s: %w", owner, h, instead, fs.ErrInvalid)
 		}
-		if r.state.CompareAndSwap(w, join(w&^p.me, bit)) { // pairs with the load in the new holder's Bytes
+		if r.state.CompareAndSwap(w, join(left, bit)) { // pairs with the load in the other holder's Bytes
 			return nil
 		}
 	}

@@ -20,7 +20,8 @@ import (
 //   - calls that add our bit, or that change a word which they have not seen so,
 //     have the pool's latch, and so has Close from closing to its decision;
 //   - closed is said after a look at all words that began after closing was said,
-//     and that found none with our bit held or cached.
+//     and that found none with our bit held or cached; or, beside a peer that
+//     writes such words without end, after maxLooks that found none held.
 //
 // Why nothing is changed in a seat that is another's: a call that is under way
 // at that last look has loaded its word with our bit in it, and before closing was
@@ -57,24 +58,35 @@ func (g *gate) open(w uint64) bool {
 // closed tells whether Close has decided so.
 func (g *gate) closed() bool { return g.state.Load() == closed } // pairs with the store in end
 
+// maxLooks is how often end looks for blocks of its own. Beside sound peers it
+// decides at the second look at the latest. After the first one that finds
+// nothing held, who is under way may still take one block out of the cache, which
+// is then held until Close has decided. He cannot cache one: it would have been
+// held, with the word that he has loaded, at that look. And the flush takes all
+// else. The rest is for those who write what is not so.
+const maxLooks = 8
+
 // end closes the gate of p if p holds nothing, and makes sure that it never will.
-// The caller has the latch.
+// A peer that writes without end that blocks are cached here does not keep it: the
+// gate is closed then, and the error wraps ErrCorrupt. The caller has the latch.
 func (g *gate) end(p *Raw) error {
 	g.state.Store(closing) // pairs with the load in open
-	for {
+	for look := 1; ; look++ {
 		held, cached := p.count()
 		switch {
 		case held > 0:
 			g.state.Store(open)
 			return fmt.Errorf("slabpool: close: %d blocks are held here; free them first: %w", held, ErrBusy)
-		case cached > 0:
-			// Who is under way may cache one more, or take one: then look again. He
-			// does so once, and finds the gate not open. A refused Close costs the cache.
+		case cached > 0 && look < maxLooks: // a refused Close costs the cache
 			p.Flush()
 			continue
 		}
 		p.stir()
 		g.state.Store(closed)
+		if cached > 0 {
+			return fmt.Errorf("slabpool: close: %d blocks are cached here again after each of %d flushes: a peer wrote to them; this endpoint is closed; end all processes and make a new pool: %w",
+				cached, maxLooks-1, ErrCorrupt)
+		}
 		return nil
 	}
 }

@@ -62,8 +62,3 @@ func (c *class) look() (v uint32, ok bool) {
 func (c *class) foundNothing(v uint32) {
 	c.words.hidden.CompareAndSwap(v, v&^hiddenState+hiddenStep) // nothing
 }
-
-// available tells whether a claim has a chance.
-func (c *class) available() bool {
-	return c.words.head.Load()&indexMask != 0 || c.words.hidden.Load()&hiddenState != nothing
-}

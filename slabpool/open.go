@@ -39,7 +39,12 @@ func Open(name string, classes ...Class) (*Pool, error) {
 	}
 	seat := 0
 	var full bool
+	shape := g // of what we are attached to: as accept read it, or as we made it
 	c := config(g)
+	c.Init = func(r *region.Region) error {
+		shape = g
+		return InitIn(r, g)
+	}
 	c.Accept = func(r *region.Region) (region.Verdict, error) {
 		live, free := 0, -1
 		for i := range min(MaxOwners, r.Roles()) {
@@ -53,8 +58,13 @@ func Open(name string, classes ...Class) (*Pool, error) {
 		if live == 0 {
 			return region.Remake, nil
 		}
-		if err := accept(r, g, len(classes) > 0); err != nil {
+		var err error
+		if shape, err = accept(r); err != nil {
 			return region.Keep, err
+		}
+		if len(classes) > 0 && !shape.Equal(g) {
+			return region.Keep, fmt.Errorf("slabpool: the pool has the classes %v, this program asks for %v; leave them out to take what is there: %w",
+				shape.Classes(), g.Classes(), ErrMismatch)
 		}
 		if full = free < 0; full || free != seat {
 			seat = free
@@ -66,7 +76,7 @@ func Open(name string, classes ...Class) (*Pool, error) {
 		r, err := region.Open(name, max(seat, 0), c)
 		switch {
 		case err == nil:
-			return newPool(r)
+			return newPool(r, shape)
 		case full:
 			return nil, fmt.Errorf("slabpool: open %q: all %d seats are taken: %w", name, MaxOwners, ErrBusy)
 		case !errors.Is(err, ErrBusy):
@@ -98,7 +108,7 @@ func create(make func(region.Config) (*region.Region, error), classes []Class) (
 	if err != nil {
 		return nil, fmt.Errorf("slabpool: %w", err)
 	}
-	return newPool(r)
+	return newPool(r, g)
 }
 
 // FromFile attaches through a descriptor that (*Pool).File made here or in
@@ -109,12 +119,16 @@ func FromFile(f *os.File) (*Pool, error) {
 	if f == nil {
 		return nil, fmt.Errorf("slabpool: from file: the file is nil: %w", fs.ErrInvalid)
 	}
+	var shape Geometry
 	var err error
 	for seat := range MaxOwners { // the descriptor knows which
 		var r *region.Region
-		r, err = region.FromFile(f, seat, func(r *region.Region) error { return accept(r, Geometry{}, false) })
+		r, err = region.FromFile(f, seat, func(r *region.Region) (err error) {
+			shape, err = accept(r)
+			return err
+		})
 		if err == nil {
-			return newPool(r)
+			return newPool(r, shape)
 		}
 		if !errors.Is(err, fs.ErrInvalid) {
 			break
@@ -141,20 +155,14 @@ func config(g Geometry) region.Config {
 	}
 }
 
-// accept tells whether r has a pool, and the one that g describes.
-func accept(r *region.Region, g Geometry, compare bool) error {
-	there, err := ReadIn(r)
-	if err != nil {
-		return err
+// accept tells whether r has a pool, and returns its shape: the only time that it
+// is read, since a peer may write another one at any moment.
+func accept(r *region.Region) (Geometry, error) {
+	g, err := ReadIn(r)
+	if err == nil && r.Roles() != MaxOwners {
+		err = fmt.Errorf("slabpool: the region has %d roles, a pool has %d: %w", r.Roles(), MaxOwners, ErrMismatch)
 	}
-	if r.Roles() != MaxOwners {
-		return fmt.Errorf("slabpool: the region has %d roles, a pool has %d: %w", r.Roles(), MaxOwners, ErrMismatch)
-	}
-	if compare && !there.Equal(g) {
-		return fmt.Errorf("slabpool: the pool has the classes %v, this program asks for %v; leave them out to take what is there: %w",
-			there.Classes(), g.Classes(), ErrMismatch)
-	}
-	return nil
+	return g, err
 }
 
 // taken tells whether a living process has or carries the seat.

@@ -51,8 +51,16 @@ func AttachIn(r *region.Region, s Seat) (*Raw, error) {
 	if err != nil {
 		return nil, err
 	}
+	return attachIn(r, g, s)
+}
+
+// attachIn is AttachIn for the shape that ReadIn gave, or that InitIn made.
+func attachIn(r *region.Region, g Geometry, s Seat) (*Raw, error) {
 	mem, n, _, _ := r.Section(region.KindPool)
-	p, err := Attach(mem, uintptr(n), g, s)
+	if err := g.check(mem, uintptr(n)); err != nil {
+		return nil, err
+	}
+	p, err := attach(mem, g, s)
 	if err != nil {
 		return nil, err
 	}

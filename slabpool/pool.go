@@ -30,10 +30,11 @@ import (
 // Who may die where: see sweep.go. A sweeper of a seat holds its role while he
 // sweeps, so that nobody takes the seat meanwhile, and his death frees it.
 type pool struct {
-	raw  *Raw
-	reg  *region.Region
-	gate gate
-	work latch
+	raw   *Raw
+	reg   *region.Region
+	shape Geometry // as it was read, compared with what was asked for, and is used
+	gate  gate
+	work  latch
 
 	mu     sync.Mutex              // Close, and the sweeps of other seats
 	missed [MaxOwners]region.State // deaths that nobody here could sweep after
@@ -42,15 +43,17 @@ type pool struct {
 
 const poolCache = 16
 
-func newPool(r *region.Region) (*Pool, error) {
-	raw, err := AttachIn(r, Seat{Owner: r.Role(), Cache: poolCache})
+// newPool makes an endpoint of the pool in r, whose role is claimed. g is what was
+// read there.
+func newPool(r *region.Region, g Geometry) (*Pool, error) {
+	raw, err := attachIn(r, g, Seat{Owner: r.Role(), Cache: poolCache})
 	if err != nil {
 		r.Abandon()
 		r.Unmap()
 		return nil, err
 	}
 	raw.Sweep(r.Role(), func() (func(Handle) bool, bool) { return nil, true }, false) // of our predecessor
-	p := &Pool{&pool{raw: raw, reg: r}}
+	p := &Pool{&pool{raw: raw, reg: r, shape: g}}
 	r.Watch(raw.Kick)
 	runtime.AddCleanup(p, func(p *pool) { go p.forget() }, p.pool) // a cleanup must not block
 	return p, nil
@@ -178,7 +181,7 @@ func (p *Pool) Recover() (n int) {
 		}
 		r, err := p.reg.TryAttach(seat) // so that nobody takes it meanwhile
 		if err != nil {                 // somebody did, and sweeps; or it must wait
-			p.missed[seat], p.retry = s, time.Now().Add(longestPark)
+			p.missed[seat], p.retry = s, time.Now().Add(waiter.LongestPark) // as often as who waits looks
 			continue
 		}
 		n += p.raw.Sweep(seat, func() (func(Handle) bool, bool) { return nil, true }, false)
@@ -279,7 +282,7 @@ func (p *Pool) Attach() (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newPool(r)
+	return newPool(r, p.shape)
 }
 
 // File returns a descriptor that carries a seat of its own to another process:
@@ -319,8 +322,9 @@ func (p *Pool) another() (*region.Region, error) {
 
 // Close gives the seat up. While this endpoint holds blocks it gives ErrBusy
 // and changes nothing. The last to close removes the name; if two close at the
-// same moment it may stay, and the next Open makes the pool anew. Close after
-// Close does nothing and returns nil.
+// same moment it may stay, and the next Open makes the pool anew. Beside a peer
+// that writes without end that blocks are cached here it closes all the same, and
+// gives ErrCorrupt. Close after Close does nothing and returns nil.
 func (p *Pool) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -328,8 +332,9 @@ func (p *Pool) Close() error {
 	if p.gate.closed() {
 		return nil
 	}
-	if err := p.end(); err != nil {
-		return err
+	ended := p.end()
+	if !p.gate.closed() {
+		return ended
 	}
 	others := false
 	for seat := range MaxOwners {
@@ -342,6 +347,9 @@ func (p *Pool) Close() error {
 		err = p.reg.Close(func() bool { return !p.someoneSeated() })
 	}
 	p.raw.Kick()
+	if ended != nil {
+		return ended
+	}
 	return err
 }
 

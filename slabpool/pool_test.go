@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
 	"unsafe"
 
 	"github.com/shmkit/shm/internal/word"
+	"github.com/shmkit/shm/region"
 )
 
 func heapPools(t *testing.T, n int, classes ...Class) []*Pool {
@@ -234,6 +236,26 @@ func returns(t *testing.T, what string, f func()) {
 	}
 }
 
+// meanwhile calls f on a goroutine of its own, again and again until f reports
+// false, or until stop, which waits for it. Another stop does nothing.
+func meanwhile(f func() bool) (stop func()) {
+	end := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for f() {
+			select {
+			case <-end:
+				return
+			default:
+			}
+		}
+	})
+	return sync.OnceFunc(func() {
+		close(end)
+		wg.Wait()
+	})
+}
+
 // A list that a peer has made lead to itself always looks as if it had a block.
 // Who waits beside it parks, ends with its context, and finds what others free.
 func TestAllocBesideListThatLeadsToItself(t *testing.T) {
@@ -276,21 +298,14 @@ func TestPoolCloseRefused(t *testing.T) {
 	must(t, err)
 	_, err = p.TryAlloc(1)
 	must(t, err)
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				if err := p.Close(); !errors.Is(err, ErrBusy) {
-					t.Errorf("Close with a block that is held: %v", err)
-					return
-				}
-			}
+	stop := meanwhile(func() bool {
+		err := p.Close()
+		if !errors.Is(err, ErrBusy) {
+			t.Errorf("Close with a block that is held: %v", err)
 		}
+		return errors.Is(err, ErrBusy)
 	})
+	defer stop()
 	for range 50_000 {
 		h, err := p.TryAlloc(1)
 		if err == nil {
@@ -301,8 +316,39 @@ func TestPoolCloseRefused(t *testing.T) {
 			break
 		}
 	}
-	close(stop)
-	wg.Wait()
+}
+
+// A Close beside a peer that writes without end that blocks are cached here comes
+// to an end, says so, and gives the seat up.
+func TestPoolCloseBesideAPeerThatCaches(t *testing.T) {
+	if runtime.GOMAXPROCS(0) == 1 || runtime.NumCPU() == 1 {
+		t.Skip("the peer has to write while Close looks")
+	}
+	ps := heapPools(t, 2, Class{64, 1024})
+	c := &ps[0].raw.classes[0]
+	stop := meanwhile(func() bool {
+		for i := range c.count {
+			c.record(c.mem, i).state.Store(ownerBit(1) | cached)
+		}
+		return true
+	})
+	defer stop()
+	var err error
+	for end := time.Now().Add(30 * time.Second); !errors.Is(err, ErrCorrupt); { // or the writer did not run meanwhile
+		must(t, err)
+		if time.Now().After(end) {
+			t.Fatal("Close never met a word of the peer's")
+		}
+		returns(t, "Close", func() { err = ps[1].Close() })
+		_, aerr := ps[1].TryAlloc(1)
+		is(t, aerr, fs.ErrClosed)
+		must(t, ps[1].Close())
+		var perr error
+		ps[1], perr = ps[0].Attach() // in the same seat
+		must(t, perr)
+	}
+	stop()
+	must(t, ps[1].Close())
 }
 
 // A closed endpoint claims nothing in a seat that is another's by now.
@@ -327,26 +373,16 @@ func TestPoolClosedClaims(t *testing.T) {
 		t.Errorf("a closed endpoint holds %v", held)
 	}
 	must(t, next.Free(h))
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				ps[1].TryAlloc(1)
-			}
-		}
-	})
+	defer meanwhile(func() bool {
+		ps[1].TryAlloc(1)
+		return true
+	})()
 	for range 50_000 {
 		if held := next.Held(); len(held) > 0 {
 			t.Errorf("the successor holds %v and never allocated", held)
 			break
 		}
 	}
-	close(stop)
-	wg.Wait()
 }
 
 // A process that was stopped between lowering the flag and the wake: the next
@@ -369,6 +405,33 @@ func TestAllocBesideStoppedWaker(t *testing.T) {
 		must(t, err)
 	case <-time.After(30 * time.Second):
 		t.Fatal("a flag that was lowered keeps the waiter asleep")
+	}
+}
+
+// What was compared is what is used: a peer that writes other classes later changes
+// nothing for this process.
+func TestPoolShapeIsReadOnce(t *testing.T) {
+	g, err := Plan(Class{64, 8})
+	must(t, err)
+	r, err := region.Heap(config(g))
+	must(t, err)
+	must(t, r.Claim(0))
+	g, err = accept(r)
+	must(t, err)
+	mem, _, _, _ := r.Section(region.KindPool)
+	(*control)(mem).table[0] = entry{64, 2}
+	p, err := newPool(r, g)
+	must(t, err)
+	q, err := p.Attach()
+	must(t, err)
+	for _, p := range []*Pool{p, q} {
+		if s := p.Stats(); s[0].Class != (Class{64, 8}) {
+			t.Errorf("the pool has %v", s)
+		}
+	}
+	for range 8 {
+		_, err := q.TryAlloc(1)
+		must(t, err)
 	}
 }
 

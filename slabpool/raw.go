@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"sync"
-	"time"
 	"unsafe"
 
 	"github.com/shmkit/shm/internal/word"
@@ -54,15 +53,21 @@ func Attach(mem unsafe.Pointer, n uintptr, g Geometry, s Seat) (*Raw, error) {
 	if err := g.check(mem, n); err != nil {
 		return nil, err
 	}
-	if s.Owner < 0 || s.Owner >= MaxOwners || s.Cache < 0 || s.Cache > MaxCache {
-		return nil, fmt.Errorf("slabpool: owner %d with a cache of %d, want 0 to %d and 0 to %d: %w", s.Owner, s.Cache, MaxOwners-1, MaxCache, fs.ErrInvalid)
-	}
 	there, err := Read(mem, n)
 	if err != nil {
 		return nil, err
 	}
 	if !there.Equal(g) {
 		return nil, fmt.Errorf("slabpool: the pool has the classes %v, not %v: %w", there.Classes(), g.Classes(), ErrCorrupt)
+	}
+	return attach(mem, g, s)
+}
+
+// attach is Attach for a shape that was read from mem and checked. It does not read
+// it again.
+func attach(mem unsafe.Pointer, g Geometry, s Seat) (*Raw, error) {
+	if s.Owner < 0 || s.Owner >= MaxOwners || s.Cache < 0 || s.Cache > MaxCache {
+		return nil, fmt.Errorf("slabpool: owner %d with a cache of %d, want 0 to %d and 0 to %d: %w", s.Owner, s.Cache, MaxOwners-1, MaxCache, fs.ErrInvalid)
 	}
 	c := (*control)(mem)
 	tag := c.tag & tagMask
@@ -280,33 +285,16 @@ func (p *Raw) wait(ctx context.Context, n int) (h Handle, err error) {
 	return h, err
 }
 
-// longestPark is how long a wake-up can be late because another process was
-// stopped, or has died unnoticed, in the middle of waking us.
-const longestPark = 100 * time.Millisecond
-
 // await waits until try reports true, or until ctx is done, and returns ctx's
 // error then. It tries when it has said that it sleeps, and whenever somebody
-// has freed a block or called Kick; and every 100 ms in any case: a process that
-// was stopped in the middle of waking must not keep others asleep.
+// has freed a block or called Kick; and every waiter.LongestPark in any case.
 //
 // A park follows each try in vain. So a list that was made to lead to itself, and
 // always looks as if it had a block, costs a few looks each 100 ms; and who comes
 // too late for a block has said that he sleeps, and is woken by the next Free.
 func (p *Raw) await(ctx context.Context, try func() bool) error {
-	return p.sleeper().AwaitWith(ctx, longestPark, try)
+	return p.sleeper().AwaitWith(ctx, waiter.LongestPark, try)
 }
 
 // Kick wakes everybody who waits for a block.
 func (p *Raw) Kick() { p.event.Kick() }
-
-// Available tells whether an allocation of n bytes has a chance. It is a few
-// loads, and may be true without reason: once, or on a list that a hostile peer
-// has made again and again. So who waits for it parks after a Retry in vain.
-func (p *Raw) Available(n int) bool {
-	for k := p.fit(n); k < len(p.classes); k++ {
-		if p.classes[k].available() {
-			return true
-		}
-	}
-	return false
-}

@@ -14,11 +14,12 @@ import (
 
 // waitsForEver is waits for one round by somebody who parks without a limit.
 func (s *shared) waitsForEver(p *Raw) {
-	h, err := p.alloc(modelBlock)
-	for errors.Is(err, ErrExhausted) {
-		p.sleeper().Await(context.Background(), func() bool { return p.Available(modelBlock) })
+	var h Handle
+	var err error
+	p.sleeper().Await(context.Background(), func() bool {
 		h, err = p.alloc(modelBlock)
-	}
+		return !errors.Is(err, ErrExhausted)
+	})
 	if err != nil {
 		panic(err)
 	}

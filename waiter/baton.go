@@ -4,6 +4,7 @@ package waiter
 
 import (
 	"sync"
+	"time"
 
 	"github.com/shmkit/shm/internal/word"
 )
@@ -27,6 +28,9 @@ func (b baton) give() {
 func (b baton) take() { <-b.c }
 
 func newControl() *word.U32 { return new(word.U32) }
+
+// after calls f on a goroutine of its own once d has passed.
+func after(d time.Duration, f func()) { time.AfterFunc(d, f) }
 
 var seats = sync.Pool{New: func() any { return newSeat() }}
 

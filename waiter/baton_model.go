@@ -2,7 +2,11 @@
 
 package waiter
 
-import "github.com/shmkit/shm/internal/word"
+import (
+	"time"
+
+	"github.com/shmkit/shm/internal/word"
+)
 
 // What the poller has of Go's runtime, made of words, which the explorer knows:
 // it knows nothing of mutexes and channels.
@@ -39,6 +43,9 @@ func (b baton) take() {
 }
 
 func newControl() *word.U32 { return newWord() }
+
+// after calls f when it is time; when that is, an exploration says.
+var after = func(_ time.Duration, f func()) { panic("nobody says when it is time") }
 
 func takeSeat() *seat { return newSeat() }
 

@@ -102,7 +102,8 @@ func (g *Group) watch(ctx context.Context) {
 	}
 }
 
-// kick makes the goroutine in Wait look at its context. Nobody else notices.
+// kick makes the goroutine in Wait look at its context. Nobody else notices, and no
+// peer can take it back: cancel lies in memory of this process.
 func (g *Group) kick() {
 	g.cancel.Add(1) // pairs with the load in park
 	g.cancel.Wake(1)
@@ -153,7 +154,7 @@ func (g *Group) block(c uint32, limit time.Duration) {
 		return
 	}
 	if len(g.members) < word.MaxWaiters {
-		if i := g.lot.enter(g.members[0].ev); i >= 0 {
+		if i := g.lot.enter(g.members[0].ev, nil); i >= 0 {
 			defer g.lot.leave(i)
 			if g.direct == nil {
 				g.direct = word.NewWaiters()

@@ -1,7 +1,9 @@
 package waiter
 
 import (
+	"context"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,7 +18,9 @@ import (
 // goroutines do, without a thread.
 //
 // Invariants:
-//   - held has the event of each goroutine that parks directly, while it does;
+//   - held has the event of each goroutine that parks directly, and the Done
+//     channel of the context that ends that, from before its last look at the
+//     context until it is out of the kernel;
 //   - there are at most quota of them when one more begins;
 //   - a poller is in pollers from its start until it ends, and load is how many
 //     tickets were assigned to it and have not left it.
@@ -32,8 +36,15 @@ type lot struct {
 
 	mu      sync.Mutex
 	direct  int
-	held    [maxHeld]*Event
+	held    [maxHeld]place
 	pollers []*poller
+}
+
+// A place is that of a goroutine that parks directly. done is nil if no context
+// ends that park, or if one does so by a word of its own.
+type place struct {
+	ev   *Event
+	done <-chan struct{}
 }
 
 const (
@@ -50,7 +61,8 @@ const (
 	// lets others go first: up to two, who was woken and whom that one wakes
 	// (Ready). They come back with their tickets, mostly, before it is asleep. Who
 	// parks directly does no such thing each time: if its goroutine is tied to a
-	// thread, a Gosched is two switches of threads.
+	// thread, a Gosched is two switches of threads. It does so every few
+	// milliseconds: see turns.go.
 	yields = 3
 
 	linger = 500 * time.Millisecond // of a poller with nothing to do
@@ -67,20 +79,33 @@ var parking = sync.OnceValue(func() *lot {
 
 // park blocks while the sequence of s's Event is seq, for at most limit (for ever
 // if it is negative). It returns at a Kick, after limit, and now and then for no
-// reason. *own is the caller's, taken when it is first needed.
-func (l *lot) park(s *Sleeper, seq uint32, limit time.Duration, own **seat) {
-	if i := l.enter(s.ev); i >= 0 {
+// reason; if ctx is done it returns its error at once. *own is the caller's, taken
+// when it is first needed.
+//
+// Who ends ctx finds the call in held, or its seat with s, or else the call finds
+// ctx done: it looks after it is there. See (*Sleeper).cancel.
+func (l *lot) park(ctx context.Context, s *Sleeper, seq uint32, limit time.Duration, own **seat) error {
+	if i := l.enter(s.ev, ctx.Done()); i >= 0 {
 		defer l.leave(i)
+		if err := ContextError(ctx); err != nil {
+			return err
+		}
+		s.countPark()
 		s.ev.seq.Wait(seq, limit)
-		return
+		return nil
 	}
 	if *own == nil {
 		*own = takeSeat()
 	}
-	(*own).add(&s.ev.seq, seq, limit)
 	s.sit(*own)
+	defer s.rise(*own)
+	if err := ContextError(ctx); err != nil {
+		return err
+	}
+	s.countPark()
+	(*own).add(&s.ev.seq, seq, limit)
 	l.share(*own)
-	s.rise(*own)
+	return nil
 }
 
 // share hands a seat's tickets to pollers, and blocks until all have come back,
@@ -96,7 +121,7 @@ func (l *lot) share(s *seat) {
 }
 
 // enter lets a goroutine park directly: it returns its place, or -1.
-func (l *lot) enter(e *Event) int {
+func (l *lot) enter(e *Event, done <-chan struct{}) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.direct >= l.quota() {
@@ -104,8 +129,8 @@ func (l *lot) enter(e *Event) int {
 	}
 	l.direct++
 	for i := range l.held {
-		if l.held[i] == nil {
-			l.held[i] = e
+		if l.held[i].ev == nil {
+			l.held[i] = place{e, done}
 			return i
 		}
 	}
@@ -115,8 +140,16 @@ func (l *lot) enter(e *Event) int {
 func (l *lot) leave(i int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.held[i] = nil
+	l.held[i] = place{}
 	l.direct--
+}
+
+// has tells whether a goroutine parks on e directly, or is about to, until the
+// context of this Done channel ends.
+func (l *lot) has(e *Event, done <-chan struct{}) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Contains(l.held[:], place{e, done})
 }
 
 // quota is how many may park directly: fewer where pollers need the threads.
@@ -155,11 +188,11 @@ func (l *lot) room(n int) (*poller, int) {
 // parks again, at a poller. One whose file was cut off cannot be woken: another
 // one goes.
 func (l *lot) evict() {
-	for i, e := range l.held {
-		if e == nil || i < fewDirect {
+	for i, x := range l.held {
+		if x.ev == nil || i < fewDirect {
 			continue
 		}
-		if _, gone := fault.Catch(e.Kick, nil); !gone {
+		if _, gone := fault.Catch(x.ev.Kick, nil); !gone {
 			return
 		}
 	}

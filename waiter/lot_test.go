@@ -86,49 +86,13 @@ func TestSharedParkIsLimited(t *testing.T) {
 	defer s.End()
 	start := time.Now()
 	for range 10 {
-		l.park(s, 0, time.Millisecond, &s.seat)
+		if err := l.park(context.Background(), s, 0, time.Millisecond, &s.seat); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if d := time.Since(start); d < 5*time.Millisecond {
 		t.Errorf("10 parks of 1 ms took %v", d) // some may end early
 	}
-	l.empty(t)
-}
-
-// Kick ends a wait at a poller though a peer puts the sequence back at once.
-func TestKickBeatsAPeerThatHidesIt(t *testing.T) {
-	l := newLot(0)
-	var e Event
-	s := NewSleeper(&e, Park)
-	s.lot = l
-	stop := make(chan struct{})
-	var hostile sync.WaitGroup
-	hostile.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				e.seq.Store(0)
-			}
-		}
-	})
-	for range 200 {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(rand.IntN(300))*time.Microsecond)
-		done := make(chan error, 1)
-		go func() { done <- s.Wait(ctx, false, func() bool { return false }) }()
-		select {
-		case err := <-done:
-			if !errors.Is(err, context.DeadlineExceeded) {
-				t.Fatal(err)
-			}
-		case <-time.After(patience):
-			t.Fatal("the call hangs")
-		}
-		cancel()
-	}
-	close(stop)
-	hostile.Wait()
-	s.End()
 	l.empty(t)
 }
 
@@ -138,11 +102,11 @@ func TestDirectParksMakeWay(t *testing.T) {
 	l.start = func(*poller) {} // they stay where they are: only numbers count here
 	var events [maxDirect]Event
 	for i := range events {
-		if got := l.enter(&events[i]); got != i {
+		if got := l.enter(&events[i], nil); got != i {
 			t.Fatalf("place %d, want %d", got, i)
 		}
 	}
-	if l.enter(new(Event)) >= 0 {
+	if l.enter(new(Event), nil) >= 0 {
 		t.Fatal("one more than allowed parks directly")
 	}
 	gone := map[int]bool{}

@@ -41,7 +41,7 @@ type Sleeper struct {
 	sat  []*seat // of goroutines that wait through pollers
 }
 
-// watched is a context whose end kicks the Event. It stays so from call to
+// watched is a context whose end is told by cancel. It stays so from call to
 // call, since most programs pass the same one again and again.
 type watched struct {
 	done <-chan struct{}
@@ -50,6 +50,9 @@ type watched struct {
 
 const (
 	unfenced = time.Millisecond // longest park while a wake-up could be missed
+
+	firstAgain = time.Millisecond       // after the end of a context: to the second kick,
+	lastAgain  = 100 * time.Millisecond // and, doubled each time, between two at most
 )
 
 // NewSleeper makes a Sleeper for e. A policy that is not valid counts as
@@ -148,8 +151,8 @@ func (s *Sleeper) AwaitWith(ctx context.Context, longest time.Duration, ready fu
 	if ready() {
 		return nil
 	}
-	if ctx.Done() != nil {
-		defer context.AfterFunc(ctx, s.Kick)()
+	if done := ctx.Done(); done != nil {
+		defer context.AfterFunc(ctx, func() { s.cancel(done) })()
 	}
 	var own *seat
 	defer func() {
@@ -226,7 +229,7 @@ func setOver(e *Event, yes bool) {
 	}
 }
 
-// watch arranges that the end of ctx kicks the Event.
+// watch arranges that the end of ctx is told.
 func (s *Sleeper) watch(ctx context.Context) {
 	done := ctx.Done()
 	if done == s.ctx.done {
@@ -237,16 +240,42 @@ func (s *Sleeper) watch(ctx context.Context) {
 	}
 	s.ctx = watched{}
 	if done != nil {
-		s.ctx = watched{done, context.AfterFunc(ctx, s.Kick)}
+		s.ctx = watched{done, context.AfterFunc(ctx, func() { s.cancel(done) })}
 	}
 }
 
-// park parks until ready or the end of ctx, which kicks the Event; for longest at
-// a time, unless it is negative.
+// cancel wakes the calls whose context, the one of this Done channel, has ended,
+// again and again until they are out of the kernel: a peer may have put the
+// sequence back after a call looked at its context and before it was asleep, and
+// then the first kick has woken nobody. A later one finds it asleep, and wakes
+// it whatever the sequence says. (Where the kernel has no futex, a call looks at
+// the sequence now and then, and a kick can be hidden from it more often.)
+//
+// Between two kicks there is a timer and no goroutine, and none after the last of
+// these calls. Those that are not in held now find ctx done if they come; those at a
+// poller sit before they look, and Kick gives them their baton.
+func (s *Sleeper) cancel(done <-chan struct{}) { s.kickWhile(done, firstAgain) }
+
+// kickWhile kicks, and once more after step if one of the calls is still there.
+func (s *Sleeper) kickWhile(done <-chan struct{}, step time.Duration) {
+	s.Kick()
+	if !s.lot.has(s.ev, done) {
+		return
+	}
+	after(step, func() {
+		if s.lot.has(s.ev, done) {
+			s.kickWhile(done, min(2*step, lastAgain))
+		}
+	})
+}
+
+// park parks until ready or the end of ctx, which cancel tells; for longest at a
+// time, unless it is negative.
 //
 // The race between publish and park is argued in event.go. The one between
 // cancel and park: Kick bumps seq after ctx.Err() is set. Either that is before
-// our read of seq, and then we see Err; or seq is not the one we park on.
+// our read of seq, and then we see Err; or seq is not the one we park on; or a
+// peer has written to seq, and cancel kicks again.
 func (s *Sleeper) park(ctx context.Context, longest time.Duration, ready func() bool, own **seat) error {
 	for {
 		seq := s.ev.seq.Load()
@@ -258,11 +287,9 @@ func (s *Sleeper) park(ctx context.Context, longest time.Duration, ready func() 
 		if ready() {
 			return nil
 		}
-		if err := ContextError(ctx); err != nil {
+		if err := s.lot.park(ctx, s, seq, limit, own); err != nil {
 			return err
 		}
-		s.countPark()
-		s.lot.park(s, seq, limit, own)
 		if ready() {
 			return nil
 		}
