@@ -202,17 +202,29 @@ func (b *Buf) Release() error {
 }
 
 // free gives the block back, after the last hold: b is moving.
-func (b *Buf) free() error {
+func (b *Buf) free() (err error) {
 	side, h, inline := b.side, b.block().handle, b.inline
 	b.empty() // from here on b is stale, also if the memory faults
 	if inline {
 		return nil
 	}
-	defer func() { // also after a fault
+	ended := false
+	defer func() {
+		var foreign any
+		if !ended { // by a fault; if this is deferred because of another one, Guard could not tell them apart
+			if foreign = recover(); side.e.has(foreign) {
+				err, foreign = errCut, nil
+			}
+		}
 		side.e.letGo()
 		runtime.KeepAlive(side) // until the hold has ended, or the cleanup of the endpoint would spare it
+		if foreign != nil {
+			panic(foreign)
+		}
 	}()
-	if err := side.pool.Free(h); err != nil {
+	err = side.pool.Free(h)
+	ended = true
+	if err != nil {
 		return fmt.Errorf("shmchan: a block was changed under its holder: %w: %w", err, ErrCorrupt)
 	}
 	return nil

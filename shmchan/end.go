@@ -320,11 +320,13 @@ func (e *end) shutdown(finish func() error) error {
 	use := e.use.Load()
 	began := time.Now()
 	patience := 50 * cutTime // somebody whom a deferred function waits for may have called us
-	if use == working && inCall() {
+	faulted := use == working && inCall()
+	if faulted {
 		patience = cutTime // the call was ended by a fault, and this is deferred
 	}
 	for step := time.Microsecond; use == working; step = min(2*step, time.Millisecond) {
-		if time.Since(began) > patience && e.reg.Cut() {
+		took := time.Since(began)
+		if took > patience && e.reg.Cut() || took > 50*cutTime && faulted { // the latter: no trace is left of what the fault was
 			break // faulted unmaps
 		}
 		e.sleep.Kick()

@@ -123,6 +123,12 @@ func (e *end) faulted() {
 	}
 }
 
+// has tells whether a panic is a fault in the region, which is mapped.
+func (e *end) has(p any) bool {
+	f, ok := p.(interface{ Addr() uintptr })
+	return ok && f.Addr()-uintptr(e.reg.Base()) < e.reg.Size()
+}
+
 // guarded runs f, of the library's own. A fault in it is ErrCorrupt.
 func guarded(f func() error) (err error) {
 	if r, gone := region.Guard(func() { err = f() }); r != nil {
