@@ -64,6 +64,7 @@ func at(addr uintptr) (r *Region, live bool) {
 		for l, s := range mapped.regions {
 			if s.has(addr) {
 				r, live = l, true
+				break
 			}
 		}
 	}

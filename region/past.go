@@ -15,11 +15,13 @@ import (
 // looks whether there may be such a Guard, and the region is remembered.
 //
 // Invariants:
-//   - what is remembered was of a named region, whose memory was gone, or which
-//     was unmapped by a goroutine that had met a fault, and then for the Guard that
-//     this fault ends. The use of any other region after Unmap stays a crash;
+//   - what is remembered was of a named region, and its memory was gone (gone), or
+//     it was unmapped by a goroutine that had met a fault, and then for the Guard
+//     that this fault ends (under). The use of any other region after Unmap stays
+//     a crash;
 //   - it is remembered for pastTime at most, and no longer than until pastSize
-//     more have come, or until another region was in its place.
+//     more have come; gone also no longer than until another region of this
+//     process was in its place.
 //
 // Ownership: all of it is under mapped.mu.
 
@@ -48,7 +50,7 @@ type ending struct {
 	under string // the goroutine, if it was unmapped because of a fault
 }
 
-// add remembers f, if there is reason to. What was in its place is over.
+// add remembers f, if there is reason to. What was in its place before is over.
 func (p *past) add(f former) {
 	for i := range p.last {
 		if l := &p.last[i]; l.base < f.base+f.size && f.base < l.base+l.size {

@@ -184,7 +184,7 @@ func (b *Buf) Retain() error {
 // Release ends a hold. With the last one the block goes back to the pool, and
 // who waits for one is woken. It never blocks, and may be called after the
 // endpoint was closed. Errors: ErrStaleHandle after Send, or for a Release too
-// many; ErrCorrupt.
+// many; ErrCorrupt, under Guard also for a file that was cut off.
 func (b *Buf) Release() error {
 	for {
 		n := b.uses.Load()
