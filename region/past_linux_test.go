@@ -9,10 +9,10 @@ import (
 )
 
 // guard is Guard that returns a panic too.
-func guard(f func()) (r *Region, err error, p any) {
+func guard(f func()) (r *Region, p any, err error) {
 	defer func() { p = recover() }()
 	r, err = Guard(f)
-	return r, err, nil
+	return r, nil, err
 }
 
 // touch writes to the last page of r's memory until that is a fault. cut is asked to
@@ -61,7 +61,7 @@ func TestGuardAfterUnmap(t *testing.T) {
 						t.Error(err)
 					}
 				}
-				r, err, p := guard(func() {
+				r, p, err := guard(func() {
 					defer end(a, func() { truncate(size) })
 					touch(a, func() { truncate(headerSize) })
 				})
@@ -80,7 +80,7 @@ func TestUseAfterUnmapGoesOn(t *testing.T) {
 		"plain": func(t *testing.T, a *Region) { a.Unmap() },
 		"under another panic": func(t *testing.T, a *Region) {
 			var none *[100]int
-			_, _, p := guard(func() {
+			_, p, _ := guard(func() {
 				defer a.Unmap()
 				none[3]++
 			})
@@ -91,7 +91,7 @@ func TestUseAfterUnmapGoesOn(t *testing.T) {
 		"under a fault of another region": func(t *testing.T, a *Region) {
 			name := tempName(t)
 			o := must(t)(Open(name, left, config()))
-			r, err, p := guard(func() {
+			r, p, err := guard(func() {
 				defer a.Unmap()
 				touch(o, func() { os.Truncate(name, 0) })
 			})
@@ -105,7 +105,7 @@ func TestUseAfterUnmapGoesOn(t *testing.T) {
 				a := must(t)(Open(tempName(t), left, config()))
 				mem := a.mem
 				end(t, a)
-				r, err, p := guard(func() { mem[0]++ })
+				r, p, err := guard(func() { mem[0]++ })
 				if r != nil || err != nil {
 					t.Fatal("swallowed:", err)
 				}
@@ -125,7 +125,7 @@ func TestGuardBesideUnmap(t *testing.T) {
 		name := tempName(t)
 		a := must(t)(Open(name, left, config()))
 		var wg sync.WaitGroup
-		r, err, p := guard(func() {
+		r, p, err := guard(func() {
 			defer wg.Go(func() { a.Unmap() })
 			touch(a, func() { os.Truncate(name, 0) })
 		})
@@ -149,7 +149,7 @@ func TestGuardWhereOneWasBefore(t *testing.T) {
 			again++
 		}
 		seen[&a.mem[0]] = true
-		r, err, p := guard(func() { touch(a, func() { os.Truncate(name, 0) }) })
+		r, p, err := guard(func() { touch(a, func() { os.Truncate(name, 0) }) })
 		if r != a || p != nil || !a.Cut() {
 			t.Fatal(r, err, p)
 		}
@@ -157,7 +157,7 @@ func TestGuardWhereOneWasBefore(t *testing.T) {
 		b := must(t)(Open(tempName(t), left, config())) // perhaps there too
 		mem := b.mem
 		b.Unmap()
-		if r, err, _ := guard(func() { mem[0]++ }); r != nil {
+		if r, _, err := guard(func() { mem[0]++ }); r != nil {
 			t.Fatal("swallowed:", err)
 		}
 	}

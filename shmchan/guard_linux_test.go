@@ -176,13 +176,11 @@ var endings = map[string]func(g *guarded) error{
 		tx, rx, b := g.bufs()
 		defer tx.Close()
 		rx.Close()
-		for {
-			g.cut()
-			if err := b.Release(); err != nil {
-				return err
-			}
-			return g.repeat(func() error { _, err := tx.TryLoan(20000); return err })
-		}
+		g.cut()
+		if err := b.Release(); err != nil {
+			return err
+		} // else the watch was faster
+		return g.repeat(func() error { _, err := tx.TryLoan(20000); return err })
 	},
 }
 
@@ -213,6 +211,61 @@ func TestGuardOutlivesTheMapping(t *testing.T) {
 	}
 	if got := mappings(t); got != before {
 		t.Fatalf("%d mappings, want %d", got, before)
+	}
+}
+
+// The same in a process of its own, which lives on; and one that uses a message
+// after the end, of a channel whose file was not cut off, and so ends.
+func TestGuardInAProcess(t *testing.T) {
+	needsFiles(t)
+	for _, how := range []string{"cut", "misuse"} {
+		c := start(t, nil, "ends", how, filepath.Join(dir(t), "name"))
+		c.want("begins")
+		if how == "cut" {
+			c.want("corrupt")
+			c.end()
+			continue
+		}
+		if c.out.Scan() {
+			t.Fatal("it lives on:", c.out.Text())
+		}
+		if err := c.cmd.Wait(); err == nil {
+			t.Fatal("it ended in good order")
+		}
+	}
+}
+
+func init() {
+	// ends cut|misuse NAME: releases and closes in deferred functions under Guard
+	// when the file is cut off, or writes to a message after that.
+	children["ends"] = func(args []string) {
+		tx, err := shmchan.OpenSender[large](args[1])
+		if err != nil {
+			panic(err)
+		}
+		p, err := tx.Reserve(bg)
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println("begins")
+		cut := args[0] == "cut"
+		if !cut {
+			unix.Close(2) // its last words are of no interest
+			tx.Commit()
+			tx.Close()
+		}
+		fmt.Println(kind(shmchan.Guard(func() error {
+			defer tx.Close()
+			defer tx.Commit()
+			for cut {
+				if err := os.Truncate(args[1], kept); err != nil {
+					return err
+				}
+				p[len(p)-1]++
+			}
+			p[len(p)-1]++
+			return nil
+		})))
 	}
 }
 
