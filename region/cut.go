@@ -3,6 +3,7 @@ package region
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/shmkit/shm/internal/fault"
 )
@@ -15,8 +16,10 @@ import (
 // the memory they put under Guard.
 //
 // Invariants:
-//   - a mapping is in mapped from newRegion to Unmap;
-//   - cut goes from 0 to 1 and stays.
+//   - a mapping is in mapped.regions from newRegion to Unmap;
+//   - cut goes from 0 to 1 and stays;
+//   - mem, base, header and roles go to nil with life and fds held, before the
+//     memory is unmapped: who holds either, and finds them, may touch it.
 //
 // Whoever finds the file cut makes it as long as it was. It is zeros then, and
 // the region is over, but who is parked on a word of it can be woken again.
@@ -24,10 +27,13 @@ import (
 var mapped struct {
 	mu      sync.Mutex
 	regions map[*Region]span
+	past    past
 }
 
 // A span is where a mapping lies.
 type span struct{ base, size uintptr }
+
+func (s span) has(addr uintptr) bool { return addr-s.base < s.size }
 
 // enroll makes r known to Guard.
 func (r *Region) enroll() {
@@ -39,28 +45,40 @@ func (r *Region) enroll() {
 	mapped.regions[r] = span{uintptr(r.base), uintptr(len(r.mem))}
 }
 
-func (r *Region) strike() {
+// strike undoes that, and remembers r for a Guard that may want to know.
+func (r *Region) strike(e ending) {
 	mapped.mu.Lock()
 	defer mapped.mu.Unlock()
+	mapped.past.add(former{mapped.regions[r], r, e, time.Now()})
 	delete(mapped.regions, r)
 }
 
-// at returns the attachment whose mapping has the address, nil if none.
-func at(addr uintptr) *Region {
+// at returns the attachment whose memory was gone at the address when this
+// goroutine met its fault, nil if it is nobody's, and whether that is mapped.
+func at(addr uintptr) (r *Region, live bool) {
+	self := goroutine()
 	mapped.mu.Lock()
 	defer mapped.mu.Unlock()
-	for r, s := range mapped.regions {
-		if addr-s.base < s.size {
-			return r
+	r, own := mapped.past.at(addr, self)
+	if !own { // else whatever is there by now came after the fault
+		for l, s := range mapped.regions {
+			if s.has(addr) {
+				r, live = l, true
+				break
+			}
 		}
 	}
-	return nil
+	if r != nil {
+		mapped.past.settle(self)
+	}
+	return r, live
 }
 
 // Guard runs f. If the memory of a region goes away under f, on this goroutine,
 // f ends there: its deferred functions run, and Guard returns the attachment
-// whose memory it is, and ErrCorrupt. Otherwise it returns nil, nil; a panic of
-// f for any other reason goes on. Without Guard the process ends (SIGBUS).
+// whose memory it is, and ErrCorrupt, also if it was unmapped meanwhile. Otherwise
+// it returns nil, nil; a panic of f for any other reason goes on, and so does the
+// use of memory after Unmap. Without Guard the process ends (SIGBUS).
 //
 // Memory goes away when a named region's file is cut off, or when somebody has
 // given pages of it back and the file system is too full to replace them. It
@@ -69,10 +87,13 @@ func at(addr uintptr) *Region {
 // Guard costs some 10 ns, and what f does costs what it did before.
 func Guard(f func()) (*Region, error) {
 	var r *Region
-	if _, gone := fault.Catch(f, func(addr uintptr) bool { r = at(addr); return r != nil }); !gone {
+	live := false
+	if _, gone := fault.Catch(f, func(addr uintptr) bool { r, live = at(addr); return r != nil }); !gone {
 		return nil, nil
 	}
-	r.lost()
+	if live {
+		r.lost()
+	}
 	return r, r.cutError()
 }
 
@@ -110,14 +131,18 @@ func cutError(name string) error {
 // after, since a file that was cut off behind the header keeps the first one.
 func (r *Region) lost() {
 	r.cut.Store(1) // pairs with the load in Cut
-	mark := func() {
-		if h := r.header; h != nil {
-			h.state.Store(stateCut) // pairs with the loads in Retired and wiped
-		}
-	}
-	survive(mark)
+	r.mark()
 	r.lengthen()
-	survive(mark)
+	r.mark()
+}
+
+// mark does nothing after Unmap, which another goroutine may call.
+func (r *Region) mark() {
+	r.fds.RLock()
+	defer r.fds.RUnlock()
+	if h := r.header; h != nil {
+		survive(func() { h.state.Store(stateCut) }) // pairs with the loads in Retired and wiped
+	}
 }
 
 // wiped tells whether somebody else found the memory gone and made the best of

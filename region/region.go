@@ -429,14 +429,20 @@ func (r *Region) Unmap() error {
 	r.Abandon()
 	r.life.Lock()
 	defer r.life.Unlock()
-	mem := r.mem
-	if mem == nil {
+	e := r.ending()
+	mem := r.forget()
+	if mem == nil || r.heap != nil {
 		return nil
 	}
-	r.mem, r.base, r.header, r.roles = nil, nil, nil, nil
-	if r.heap != nil {
-		return nil
-	}
-	r.strike()
+	r.strike(e)
 	return unmap(mem)
+}
+
+// forget returns the mapping and keeps nothing of it. The caller holds r.life.
+func (r *Region) forget() []byte {
+	r.fds.Lock()
+	defer r.fds.Unlock()
+	mem := r.mem
+	r.mem, r.base, r.header, r.roles = nil, nil, nil, nil
+	return mem
 }

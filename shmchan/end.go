@@ -58,9 +58,12 @@ type end struct {
 	stop   chan struct{} // closed by shutdown
 }
 
-// cutTime is how long a deferred shutdown waits for a call whose memory has gone
-// away.
-const cutTime = 100 * time.Millisecond
+// How long a shutdown waits for a call whose memory has gone away: cutTime if it is
+// deferred because of that, callTime if the call may be another goroutine's.
+const (
+	cutTime  = 100 * time.Millisecond
+	callTime = 50 * cutTime
+)
 
 const (
 	idle = iota
@@ -319,12 +322,14 @@ func (e *end) shutdown(finish func() error) error {
 	// counts.
 	use := e.use.Load()
 	began := time.Now()
-	patience := 50 * cutTime // somebody whom a deferred function waits for may have called us
-	if use == working && inCall() {
+	patience := callTime // somebody whom a deferred function waits for may have called us
+	faulted := use == working && inCall()
+	if faulted {
 		patience = cutTime // the call was ended by a fault, and this is deferred
 	}
 	for step := time.Microsecond; use == working; step = min(2*step, time.Millisecond) {
-		if time.Since(began) > patience && e.reg.Cut() {
+		took := time.Since(began)
+		if took > patience && e.reg.Cut() || took > callTime && faulted { // the latter if the fault has left no trace
 			break // faulted unmaps
 		}
 		e.sleep.Kick()

@@ -40,18 +40,18 @@ func (e *end) unmap() error {
 // Guard runs f and returns its error. If the file of a channel is cut off under
 // f, on this goroutine, f ends where it is (its deferred functions run) and
 // Guard returns ErrCorrupt. The endpoint that was at work is of no use then: close
-// it. Any other panic goes on.
+// it. Any other panic goes on, also that of the use of a message after Release and
+// Close, unless the file was cut off before that.
 //
 // Without Guard such a fault is a SIGBUS, which ends the process. It cannot
 // happen with Pair, whose memory is sealed. The file of a named channel can be
 // cut off by its owner, by root, and by those whom WithMode lets write to it:
 // put the loop that works with such a channel under Guard if you do not trust
 // all of them. The same goes for a message in place (Reserve, Peek) that f reads
-// or writes, and for the bytes of a Buf; but f must not both release such a message
-// and Close its endpoint in deferred functions, since the mapping ends with that, and
-// Guard could not tell any more whose memory it was. What runs on goroutines of the library
-// (Ready, Chan, WaitPeer's wake-up), Select, and Open, Close and their like are
-// guarded by themselves.
+// or writes, and for the bytes of a Buf. The deferred functions of f may release
+// such a message and Close its endpoint, which unmaps the memory. What runs on
+// goroutines of the library (Ready, Chan, WaitPeer's wake-up), Select, and Open,
+// Close and their like are guarded by themselves.
 //
 // Guard costs some 10 ns once, and nothing for what f does. It does not reach
 // into goroutines that f starts. It may be called from any goroutine, and within
@@ -121,6 +121,12 @@ func (e *end) faulted() {
 	if e.gone.Load() != 0 {
 		e.part() // shutdown left it to us, or has done it
 	}
+}
+
+// has tells whether a panic is a fault in the region, which is mapped.
+func (e *end) has(p any) bool {
+	f, ok := p.(interface{ Addr() uintptr })
+	return ok && f.Addr()-uintptr(e.reg.Base()) < e.reg.Size()
 }
 
 // guarded runs f, of the library's own. A fault in it is ErrCorrupt.
