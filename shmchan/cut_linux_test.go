@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -125,6 +127,30 @@ func TestGuardIsWhatSaves(t *testing.T) {
 			t.Fatal(b.out.Text())
 		}
 		c.end()
+	}
+}
+
+// A channel that is cut off is never taken for one that was removed, which is ErrClosed,
+// at whatever moment that is noticed.
+func TestCutIsNotRemoved(t *testing.T) {
+	needsFiles(t)
+	const state, cut = 128, 2 // where the header has it: docs/memory-layout.md
+	for range n(300) {
+		name := filepath.Join(dir(t), "name")
+		tx := sender(t, name, shmchan.WithCapacity(1))
+		must(t, tx.TrySend(1))
+		done := goes(func() error {
+			for {
+				if err := tx.TrySend(2); !errors.Is(err, shmchan.ErrFull) {
+					return err
+				}
+			}
+		})
+		mem := mapFile(t, name)
+		doze()
+		atomic.StoreUint32((*uint32)(unsafe.Pointer(&mem[state])), cut)
+		wantErr(t, result(t, done), shmchan.ErrCorrupt)
+		must(t, tx.Close())
 	}
 }
 

@@ -205,13 +205,21 @@ func (e *end) look() (st region.State, err error) {
 	if e.gone.Load() != 0 {
 		return st, ErrClosed
 	}
-	if e.reg.Cut() {
-		return st, errCut
+	return st, e.void()
+}
+
+// void returns an error if the channel is over. One that is cut off is retired too,
+// and either may happen between the two looks.
+func (e *end) void() error {
+	switch {
+	case e.reg.Cut():
+		return errCut
+	case !e.reg.Retired():
+		return nil
+	case e.reg.Cut():
+		return errCut
 	}
-	if e.reg.Retired() {
-		return st, errRemoved
-	}
-	return st, nil
+	return errRemoved
 }
 
 // death returns ErrPeerDied if st has a death that was not told yet. Any
@@ -284,13 +292,12 @@ func (e *end) waitPeer(ctx context.Context) error {
 // peerCame tells whether a WaitPeer is over, and how.
 func (e *end) peerCame(err *error) bool {
 	st := e.reg.State(e.peer())
-	switch {
-	case e.gone.Load() != 0:
+	*err = e.void()
+	if e.gone.Load() != 0 {
 		*err = ErrClosed
-	case e.reg.Cut():
-		*err = errCut
-	case e.reg.Retired():
-		*err = errRemoved
+	}
+	switch {
+	case *err != nil:
 	case st.Phase == region.Closed:
 		*err = fmt.Errorf("shmchan: the %s has closed: %w", roleNames[e.peer()], ErrClosed)
 	case st.Phase == region.Dead && st.Deaths != e.born:
