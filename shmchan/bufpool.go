@@ -92,15 +92,21 @@ func (p *plan) checkPool(r *region.Region) error {
 	case p.pool == nil:
 		return fmt.Errorf("shmchan: the channel is one of Bufs; use OpenBufSender and OpenBufReceiver, or Remove it: %w", ErrMismatch)
 	}
+	_, err := p.readPool(r)
+	return err
+}
+
+// readPool returns the shape of the pool in r, if it is the one that p has in mind.
+func (p *plan) readPool(r *region.Region) (slabpool.Geometry, error) {
 	there, err := slabpool.ReadIn(r)
 	if err != nil {
-		return fmt.Errorf("shmchan: %w", err)
+		return there, fmt.Errorf("shmchan: %w", err)
 	}
 	if p.classes != nil && !there.Equal(*p.pool) {
-		return fmt.Errorf("shmchan: the channel has a pool of %v, this program asks for %v; leave WithPool out to take what is there: %w",
+		return there, fmt.Errorf("shmchan: the channel has a pool of %v, this program asks for %v; leave WithPool out to take what is there: %w",
 			there.Classes(), p.pool.Classes(), ErrMismatch)
 	}
-	return nil
+	return there, nil
 }
 
 // A bufSide is what an endpoint's Bufs need of it and keep alive.
@@ -114,14 +120,18 @@ type bufSide struct {
 
 // newBufSide attaches to the pool of r, whose role is claimed. After an error
 // r has ended.
-func newBufSide(r *region.Region, role int) (*bufSide, error) {
+func newBufSide(r *region.Region, p *plan, role int) (*bufSide, error) {
 	s := &bufSide{}
 	s.base, _, _, _ = r.Section(region.KindPool)
-	err := attached(r, func() (err error) {
-		if s.pool, err = slabpool.AttachIn(r, slabpool.Seat{Owner: role, Event: event(r, roleSender)}); err != nil {
-			err = fmt.Errorf("shmchan: %w", err)
+	err := attached(r, func() error {
+		g, err := p.readPool(r) // a peer may have changed it since check
+		if err != nil {
+			return err
 		}
-		return err
+		if s.pool, err = slabpool.AttachIn(r, g, slabpool.Seat{Owner: role, Event: event(r, roleSender)}); err != nil {
+			return fmt.Errorf("shmchan: %w", err)
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err

@@ -33,7 +33,7 @@ type BufReceiver struct {
 // newBufReceiver makes a BufReceiver of r, whose role is claimed. After an
 // error r has ended.
 func newBufReceiver(r *region.Region, p *plan) (*BufReceiver, error) {
-	side, err := newBufSide(r, roleReceiver)
+	side, err := newBufSide(r, p, roleReceiver)
 	if err != nil {
 		return nil, err
 	}

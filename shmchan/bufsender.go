@@ -35,7 +35,7 @@ type BufSender struct {
 // newBufSender makes a BufSender of r, whose role is claimed. After an error r
 // has ended.
 func newBufSender(r *region.Region, p *plan) (*BufSender, error) {
-	side, err := newBufSide(r, roleSender)
+	side, err := newBufSide(r, p, roleSender)
 	if err != nil {
 		return nil, err
 	}

@@ -44,19 +44,14 @@ func checkSection(version uint16, ok bool) error {
 	return nil
 }
 
-// AttachIn is Attach in the pool section of a region, of the shape that it has.
-// The Raw keeps the region alive.
-func AttachIn(r *region.Region, s Seat) (*Raw, error) {
-	g, err := ReadIn(r)
-	if err != nil {
+// AttachIn is Attach in the pool section of a region, which has the shape g: the one
+// that ReadIn gave, or that InitIn made. It is not read again, so what the caller has
+// looked at is what is used. The Raw keeps the region alive.
+func AttachIn(r *region.Region, g Geometry, s Seat) (*Raw, error) {
+	mem, n, version, ok := r.Section(region.KindPool)
+	if err := checkSection(version, ok); err != nil {
 		return nil, err
 	}
-	return attachIn(r, g, s)
-}
-
-// attachIn is AttachIn for the shape that ReadIn gave, or that InitIn made.
-func attachIn(r *region.Region, g Geometry, s Seat) (*Raw, error) {
-	mem, n, _, _ := r.Section(region.KindPool)
 	if err := g.check(mem, uintptr(n)); err != nil {
 		return nil, err
 	}

@@ -46,7 +46,7 @@ const poolCache = 16
 // newPool makes an endpoint of the pool in r, whose role is claimed. g is what was
 // read there.
 func newPool(r *region.Region, g Geometry) (*Pool, error) {
-	raw, err := attachIn(r, g, Seat{Owner: r.Role(), Cache: poolCache})
+	raw, err := AttachIn(r, g, Seat{Owner: r.Role(), Cache: poolCache})
 	if err != nil {
 		r.Abandon()
 		r.Unmap()

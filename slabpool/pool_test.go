@@ -439,7 +439,7 @@ func TestPoolWithTagZero(t *testing.T) {
 	p, err := Heap(Class{64, 1})
 	must(t, err)
 	(*control)(p.raw.mem).tag = 0
-	_, err = AttachIn(p.reg, Seat{Owner: 1})
+	_, err = AttachIn(p.reg, p.shape, Seat{Owner: 1})
 	is(t, err, ErrCorrupt)
 }
 
