@@ -3,7 +3,6 @@ package region
 import (
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/shmkit/shm/internal/fault"
 )
@@ -45,55 +44,60 @@ func (r *Region) enroll() {
 	mapped.regions[r] = span{uintptr(r.base), uintptr(len(r.mem))}
 }
 
-// strike undoes that, and remembers r for a Guard that may want to know.
-func (r *Region) strike(e ending) {
+// strike undoes that, and ends the mapping, which r itself has forgotten.
+func (r *Region) strike(mem []byte) error {
+	keep := r.backing == BackingNamed && mapped.past.wanted() && vacate(mem) == nil
 	mapped.mu.Lock()
-	defer mapped.mu.Unlock()
-	mapped.past.add(former{mapped.regions[r], r, e, time.Now()})
+	s := mapped.regions[r]
 	delete(mapped.regions, r)
+	if keep {
+		mapped.past.add(former{s, r, mem})
+	}
+	mapped.mu.Unlock()
+	if keep {
+		return nil
+	}
+	return unmap(mem)
 }
 
-// at returns the attachment whose memory was gone at the address when this
-// goroutine met its fault, nil if it is nobody's, and whether that is mapped.
+// at returns the attachment whose memory the address is, or was when a Guard that
+// is under way began, nil if it is nobody's; and whether it is mapped.
 func at(addr uintptr) (r *Region, live bool) {
-	self := goroutine()
 	mapped.mu.Lock()
 	defer mapped.mu.Unlock()
-	r, own := mapped.past.at(addr, self)
-	if !own { // else whatever is there by now came after the fault
-		for l, s := range mapped.regions {
-			if s.has(addr) {
-				r, live = l, true
-				break
-			}
+	for r, s := range mapped.regions {
+		if s.has(addr) {
+			return r, true
 		}
 	}
-	if r != nil {
-		mapped.past.settle(self)
-	}
-	return r, live
+	return mapped.past.at(addr), false
 }
 
 // Guard runs f. If the memory of a region goes away under f, on this goroutine,
 // f ends there: its deferred functions run, and Guard returns the attachment
-// whose memory it is, and ErrCorrupt, also if it was unmapped meanwhile. Otherwise
-// it returns nil, nil; a panic of f for any other reason goes on, and so does the
-// use of memory after Unmap. Without Guard the process ends (SIGBUS).
+// whose memory it is, and ErrCorrupt. They, and other goroutines, may unmap it
+// meanwhile. Otherwise Guard returns nil, nil; a panic of f for any other reason
+// goes on. Without Guard the process ends (SIGBUS).
 //
 // Memory goes away when a named region's file is cut off, or when somebody has
 // given pages of it back and the file system is too full to replace them. It
 // does not happen to a memfd that this package made or checked, nor on the heap.
+// The use of a named region's memory after Unmap, if that was under this Guard too,
+// cannot be told from it, and is ErrCorrupt as well.
 //
-// Guard costs some 10 ns, and what f does costs what it did before.
+// Guard costs some 20 ns, and what f does costs what it did before.
 func Guard(f func()) (*Region, error) {
+	mapped.past.begin()
+	defer mapped.past.end()
 	var r *Region
 	live := false
 	if _, gone := fault.Catch(f, func(addr uintptr) bool { r, live = at(addr); return r != nil }); !gone {
 		return nil, nil
 	}
-	if live {
-		r.lost()
+	if !live {
+		return r, fmt.Errorf("region: %s: was cut off while in use, or was used after its end: %w", r.name, ErrCorrupt)
 	}
+	r.lost()
 	return r, r.cutError()
 }
 

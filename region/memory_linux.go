@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -92,6 +93,13 @@ func mapFile(fd int, size uint64) ([]byte, error) {
 }
 
 func unmap(mem []byte) error { return unix.Munmap(mem) }
+
+// vacate ends a mapping and keeps its place taken, until unmap.
+func vacate(mem []byte) error {
+	_, err := unix.MmapPtr(-1, 0, unsafe.Pointer(&mem[0]), uintptr(len(mem)), unix.PROT_NONE,
+		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE|unix.MAP_FIXED)
+	return err
+}
 
 // create maps and fills the new, empty file fd. On an error it leaves the
 // file as it is and nothing else.

@@ -56,4 +56,5 @@ func unwatchLocks(*Region)                {}
 func (r *Region) shrunk() bool            { return false }
 func (r *Region) lengthen()               {}
 func unmap([]byte) error                  { return nil }
+func vacate([]byte) error                 { return nil }
 func closeFD(int) error                   { return nil }

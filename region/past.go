@@ -1,133 +1,85 @@
 package region
 
-import (
-	"runtime"
-	"strings"
-	"time"
-	"unsafe"
+import "github.com/shmkit/shm/internal/word"
 
-	"github.com/shmkit/shm/internal/word"
-)
-
-// A fault under Guard is looked at after the deferred functions have run, and
-// they, or other goroutines, may have unmapped the region meanwhile. The fault
-// does not say whether there was memory at its address when it came. So Unmap
-// looks whether there may be such a Guard, and the region is remembered.
+// A fault under Guard is looked at after the deferred functions of f have run, and
+// they, or other goroutines, may have unmapped the region by then. So while there is
+// a Guard, the place of a named region that is unmapped stays taken, without memory:
+// nothing else can come to lie there, and its addresses are those of that region.
 //
 // Invariants:
-//   - what is remembered was of a named region, and its memory was gone (gone), or
-//     it was unmapped by a goroutine that had met a fault, and then for the Guard
-//     that this fault ends (under). The use of any other region after Unmap stays
-//     a crash;
-//   - it is remembered for pastTime at most, and no longer than until pastSize
-//     more have come; gone also no longer than until another region of this
-//     process was in its place.
+//   - kept is the number of entries of last that are set; each has its place
+//     taken, by nobody else;
+//   - at the end of the last Guard kept is 0, and at most pastSize before: the place
+//     of the oldest is given back then.
 //
-// Ownership: all of it is under mapped.mu.
+// Ownership: last and next are under mapped.mu.
 
-const (
-	pastSize = 64
-	pastTime = time.Minute // for deferred functions to run
-)
+// pastSize is how many endpoints can be closed between a fault and the Guard's look
+// at it.
+const pastSize = 256
 
-// A past is the regions that were unmapped last, of those that are remembered.
 type past struct {
+	guards word.U32 // under way
+	kept   word.U32
+
 	last [pastSize]former
-	n    int // how many there were
+	next int
 }
 
 // A former is an attachment that was unmapped.
 type former struct {
 	span
-	r *Region
-	ending
-	when time.Time
+	r   *Region
+	mem []byte // the place
 }
 
-// An ending is how the memory was when it was unmapped.
-type ending struct {
-	gone  bool   // the file had been cut off
-	under string // the goroutine, if it was unmapped because of a fault
-}
+func (p *past) begin() { p.guards.Add(1) } // pairs with the loads in wanted and give
 
-// add remembers f, if there is reason to. What was in its place before is over.
-func (p *past) add(f former) {
-	for i := range p.last {
-		if l := &p.last[i]; l.base < f.base+f.size && f.base < l.base+l.size {
-			l.gone = false
-		}
+func (p *past) end() {
+	if p.guards.Add(^uint32(0)) == 0 && p.kept.Load() != 0 { // pairs with the store in add
+		mapped.mu.Lock()
+		defer mapped.mu.Unlock()
+		p.give()
 	}
-	if !f.gone && f.under == "" {
+}
+
+// wanted tells whether there is a Guard that may have to know a region that is
+// unmapped now.
+func (p *past) wanted() bool { return p.guards.Load() != 0 } // pairs with begin
+
+func (p *past) add(f former) {
+	old := &p.last[p.next]
+	p.next = (p.next + 1) % pastSize
+	if old.r != nil {
+		unmap(old.mem)
+	} else {
+		p.kept.Store(p.kept.Load() + 1) // pairs with the load in end
+	}
+	*old = f
+	p.give() // the last Guard may have ended since wanted
+}
+
+// give gives all places back if there is no Guard.
+func (p *past) give() {
+	if p.guards.Load() != 0 { // pairs with begin and end
 		return
 	}
-	p.last[p.n%pastSize] = f
-	p.n++
-}
-
-// at returns the attachment that was the last at the address, nil if none is
-// remembered. own tells that self unmapped it because of a fault.
-func (p *past) at(addr uintptr, self string) (r *Region, own bool) {
-	for i := range min(p.n, pastSize) {
-		f := &p.last[(p.n-1-i)%pastSize]
-		if !f.has(addr) || time.Since(f.when) > pastTime {
-			continue
-		}
-		if f.under == self {
-			return f.r, true
-		}
-		if f.gone && r == nil {
-			r = f.r
-		}
-	}
-	return r, false
-}
-
-// settle notes that a Guard has dealt with the fault of a goroutine.
-func (p *past) settle(self string) {
 	for i := range p.last {
-		if p.last[i].under == self {
-			p.last[i].under = ""
+		if f := &p.last[i]; f.r != nil {
+			unmap(f.mem)
+			*f = former{}
 		}
 	}
+	p.kept.Store(0)
 }
 
-// ending looks how r ends. The caller holds r.life.
-func (r *Region) ending() (e ending) {
-	if r.backing != BackingNamed || r.mem == nil {
-		return e
-	}
-	// A mapping has its end as long as the file has, which takes no descriptor,
-	// nor a name, to find out. If somebody has made the file as long again, there
-	// is his mark, or no header.
-	end := (*word.U32)(unsafe.Pointer(&r.mem[len(r.mem)-4]))
-	wiped := false
-	e.gone = survive(func() {
-		wiped = r.wiped()
-		end.Load()
-	}) || wiped || r.cut.Load() != 0
-	if faulted() {
-		e.under = goroutine()
-	}
-	return e
-}
-
-// faulted tells whether this goroutine runs deferred functions because of a fault
-// that is a panic. An attacker may have undone what the fault was by now.
-func faulted() bool {
-	var pcs [256]uintptr
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs[:])])
-	for more := true; more; {
-		var f runtime.Frame
-		if f, more = frames.Next(); f.Function == "runtime.panicmemAddr" { // a nil pointer is without Addr
-			return true
+// at returns the attachment whose place has the address, nil if none.
+func (p *past) at(addr uintptr) *Region {
+	for i := range p.last {
+		if f := &p.last[i]; f.has(addr) {
+			return f.r
 		}
 	}
-	return false
-}
-
-// goroutine names the goroutine that calls it. No other one ever has that name.
-func goroutine() string {
-	var b [64]byte
-	name, _, _ := strings.Cut(string(b[:runtime.Stack(b[:], false)]), " [")
-	return name
+	return nil
 }

@@ -429,13 +429,11 @@ func (r *Region) Unmap() error {
 	r.Abandon()
 	r.life.Lock()
 	defer r.life.Unlock()
-	e := r.ending()
 	mem := r.forget()
 	if mem == nil || r.heap != nil {
 		return nil
 	}
-	r.strike(e)
-	return unmap(mem)
+	return r.strike(mem)
 }
 
 // forget returns the mapping and keeps nothing of it. The caller holds r.life.

@@ -184,7 +184,7 @@ func (b *Buf) Retain() error {
 // Release ends a hold. With the last one the block goes back to the pool, and
 // who waits for one is woken. It never blocks, and may be called after the
 // endpoint was closed. Errors: ErrStaleHandle after Send, or for a Release too
-// many; ErrCorrupt, under Guard also for a file that was cut off.
+// many; ErrCorrupt.
 func (b *Buf) Release() error {
 	for {
 		n := b.uses.Load()
@@ -202,29 +202,17 @@ func (b *Buf) Release() error {
 }
 
 // free gives the block back, after the last hold: b is moving.
-func (b *Buf) free() (err error) {
+func (b *Buf) free() error {
 	side, h, inline := b.side, b.block().handle, b.inline
 	b.empty() // from here on b is stale, also if the memory faults
 	if inline {
 		return nil
 	}
-	ended := false
-	defer func() {
-		var foreign any
-		if !ended { // by a fault; if this is deferred because of another one, Guard could not tell them apart
-			if foreign = recover(); side.e.has(foreign) {
-				err, foreign = errCut, nil
-			}
-		}
+	defer func() { // also after a fault
 		side.e.letGo()
 		runtime.KeepAlive(side) // until the hold has ended, or the cleanup of the endpoint would spare it
-		if foreign != nil {
-			panic(foreign)
-		}
 	}()
-	err = side.pool.Free(h)
-	ended = true
-	if err != nil {
+	if err := side.pool.Free(h); err != nil {
 		return fmt.Errorf("shmchan: a block was changed under its holder: %w: %w", err, ErrCorrupt)
 	}
 	return nil

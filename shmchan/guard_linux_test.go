@@ -172,6 +172,48 @@ var endings = map[string]func(g *guarded) error{
 		defer b.Release()
 		return g.repeat(func() error { _, err := rx.TryRecv(); return err })
 	},
+	"owner's call, and a release that faults": func(g *guarded) error {
+		tx, rx, b := g.bufs()
+		defer tx.Close()
+		defer rx.Close()
+		defer b.Release()
+		defer g.cut()
+		return g.repeat(func() error { _, err := rx.TryRecv(); return err })
+	},
+	"two channels": func(g *guarded) error {
+		tx, rx := g.typed()
+		other := &guarded{t: g.t, name: g.name + "2"}
+		tx2, rx2 := other.typed()
+		defer rx2.Close()
+		defer tx2.Close()
+		defer other.cut()
+		defer tx.Close()
+		p, err := rx.Peek(bg)
+		must(g.t, err)
+		defer rx.Close()
+		defer rx.Release()
+		defer g.undo()
+		return g.spoil(p[:])
+	},
+	"another in its place": func(g *guarded) error {
+		tx, rx := g.typed()
+		defer tx.Close()
+		p, err := rx.Peek(bg)
+		must(g.t, err)
+		other := &guarded{t: g.t, name: g.name + "2"}
+		defer func() {
+			tx2, rx2 := other.typed()
+			defer rx2.Close()
+			defer tx2.Close()
+			if _, err := rx2.TryRecv(); err != nil {
+				g.t.Error(err)
+			}
+		}()
+		defer rx.Close()
+		defer rx.Release()
+		defer g.undo()
+		return g.spoil(p[:])
+	},
 	"release that faults": func(g *guarded) error {
 		tx, rx, b := g.bufs()
 		defer tx.Close()
@@ -263,11 +305,13 @@ func init() {
 				}
 				p[len(p)-1]++
 			}
-			p[len(p)-1]++
+			sink += p[len(p)-1]
 			return nil
 		})))
 	}
 }
+
+var sink byte
 
 // A use after the end, of a channel whose file was not cut off, is as it was.
 func TestGuardLetsUseAfterTheEndThrough(t *testing.T) {
@@ -282,7 +326,7 @@ func TestGuardLetsUseAfterTheEndThrough(t *testing.T) {
 		must(t, tx.Close())
 		panicked := func() (panicked bool) {
 			defer func() { panicked = recover() != nil }()
-			if err := shmchan.Guard(func() error { p[0]++; return nil }); err != nil {
+			if err := shmchan.Guard(func() error { sink += p[0]; return nil }); err != nil {
 				t.Fatal("swallowed:", err)
 			}
 			return false
