@@ -92,7 +92,7 @@ func (e *end) init(r *region.Region, role int, p *plan) {
 	e.seen = st
 	sleep := e.sleep
 	e.enroll()
-	r.Watch(sleep.Kick)
+	r.Watch(sleep.Rouse)
 	e.kickPeer()
 }
 
@@ -309,6 +309,15 @@ func (e *end) peerCame(err *error) bool {
 	return true
 }
 
+// press wakes the calls that a shutdown has been waiting for so long.
+func (e *end) press(took time.Duration) {
+	e.sleep.Kick()
+	if took > cutTime { // a peer may have moved who sleeps to another word
+		word.Interrupt()
+		time.Sleep(cutTime / 10)
+	}
+}
+
 // shutdown ends the endpoint: no call is under way or begins any more, and
 // then finish does with the role what is to be done. After that the peer looks.
 func (e *end) shutdown(finish func() error) error {
@@ -339,14 +348,14 @@ func (e *end) shutdown(finish func() error) error {
 		if took > patience && e.reg.Cut() || took > callTime && faulted { // the latter if the fault has left no trace
 			break // faulted unmaps
 		}
-		e.sleep.Kick()
+		e.press(took)
 		time.Sleep(step)
 		use = e.use.Load() // pairs with the stores in leave and resume
 	}
 	e.sleep.Kick()
 	for step := time.Microsecond; e.lent(); step = min(2*step, time.Millisecond) {
 		time.Sleep(step)
-		e.sleep.Kick() // again: a peer may have put the sequence back, or cut the file off
+		e.press(time.Since(began)) // again: a peer may have put the sequence back, or cut the file off
 	}
 	e.mu.Lock()
 	if e.ready != nil {

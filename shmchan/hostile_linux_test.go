@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shmkit/shm/shmchan"
+	"github.com/shmkit/shm/waiter"
 )
 
 // documented tells whether err is one that a caller of a channel whose memory
@@ -190,6 +191,46 @@ func FuzzOpen(f *testing.F) {
 			use("Close", rx.Close())
 		}
 	})
+}
+
+// A peer moves whoever sleeps on a word of the channel to another word, where no
+// wake-up finds him. Close, the death of the peer and the end of a context do.
+func TestCallsThatAreMovedAway(t *testing.T) {
+	for what, finish := range map[string]func(rx *shmchan.Receiver[int], cancel func(), peer *child) error{
+		"Close": func(rx *shmchan.Receiver[int], _ func(), _ *child) error {
+			rx.Close()
+			return shmchan.ErrClosed
+		},
+		"cancel": func(_ *shmchan.Receiver[int], cancel func(), _ *child) error {
+			cancel()
+			return context.Canceled
+		},
+		"death": func(_ *shmchan.Receiver[int], _ func(), peer *child) error {
+			peer.kill()
+			return shmchan.ErrPeerDied
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			needsFiles(t)
+			name := filepath.Join(dir(t), "name")
+			rx := receiver(t, name, shmchan.WithWait(waiter.Park))
+			peer := start(t, nil, "end", "s", name)
+			peer.want("open")
+			ctx, cancel := context.WithCancel(bg)
+			defer cancel()
+			done := goes(func() error { _, err := rx.Recv(ctx); return err })
+			mem := mapFile(t, name)
+			var elsewhere uint32
+			for moved := uintptr(0); moved == 0; {
+				const requeue = 3
+				for at := 0; at < len(mem) && moved == 0; at += 4 {
+					moved, _, _ = unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(&mem[at])), requeue, 0, 1, uintptr(unsafe.Pointer(&elsewhere)), 0)
+				}
+			}
+			want := finish(rx, cancel, peer)
+			wantErr(t, result(t, done), want)
+		})
+	}
 }
 
 // mapFile maps a channel's file beside its users.

@@ -26,7 +26,9 @@ import (
 // Why nothing is changed in a seat that is another's: a call that is under way
 // at that last look has loaded its word with our bit in it, and before closing was
 // said. Either it has swapped before the look, and the look has seen what it made
-// of the word; or its word has lost our bit since, and its swap fails.
+// of the word; or its word has lost our bit since, and its swap fails. (A peer that
+// writes the same word back can let it succeed. The block is then that peer's to
+// damage, as it was before.)
 //
 // What such a call may yet do in the shared memory is to push the block that it
 // made free, to say hidden, and to wake: all that is anybody's to do. If it dies

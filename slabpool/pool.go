@@ -347,10 +347,7 @@ func (p *Pool) Close() error {
 		err = p.reg.Close(func() bool { return !p.someoneSeated() })
 	}
 	p.raw.Kick()
-	if ended != nil {
-		return ended
-	}
-	return err
+	return errors.Join(ended, err)
 }
 
 // end makes sure that nothing is held here and nothing will be.

@@ -20,7 +20,7 @@ type channelContext struct {
 
 func (c channelContext) Done() <-chan struct{} { return c.done }
 
-// hiddenCancel: a context ends beside a peer that puts the sequence back at any
+// hiddenCancel: a context ends beside a peer that puts the sequence back once, at any
 // moment. early is a call that looks at its context before it is in held, and not
 // again.
 func hiddenCancel(early bool, cancel func(s *Sleeper, done <-chan struct{})) func(*modelcheck.World) {

@@ -152,6 +152,13 @@ func (l *lot) has(e *Event, done <-chan struct{}) bool {
 	return slices.Contains(l.held[:], place{e, done})
 }
 
+// parks tells whether a goroutine parks on e directly, or is about to.
+func (l *lot) parks(e *Event) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.held[:], func(p place) bool { return p.ev == e })
+}
+
 // quota is how many may park directly: fewer where pollers need the threads.
 func (l *lot) quota() int {
 	return min(l.most, max(fewDirect, allThreads-len(l.pollers)))

@@ -51,7 +51,7 @@ type watched struct {
 const (
 	unfenced = time.Millisecond // longest park while a wake-up could be missed
 
-	firstAgain = time.Millisecond       // after the end of a context: to the second kick,
+	firstAgain = 10 * time.Millisecond  // after the end of a context: to the second kick,
 	lastAgain  = 100 * time.Millisecond // and, doubled each time, between two at most
 )
 
@@ -167,15 +167,34 @@ func (s *Sleeper) AwaitWith(ctx context.Context, longest time.Duration, ready fu
 // End it does nothing. It runs on goroutines that no user can guard (a context
 // ends, a peer dies), so it survives an Event whose file was cut off, and wakes
 // nobody then.
-func (s *Sleeper) Kick() {
+func (s *Sleeper) Kick() { s.kick() }
+
+// kick is Kick, and reports false after End.
+func (s *Sleeper) kick() bool {
 	s.gate.Lock()
 	defer s.gate.Unlock()
 	if s.done {
-		return
+		return false
 	}
 	fault.Catch(s.ev.Kick, nil)
 	for _, x := range s.sat { // also if a peer has put the sequence back
 		x.baton.give()
+	}
+	return true
+}
+
+// Rouse is Kick for what nobody will tell again, such as the death of a peer. If
+// somebody is parked in the kernel still, or again, after a tenth of a second, it
+// kicks once more and makes every thread of this process look: a peer may have moved
+// who sleeps on the Event to another word, where no wake-up finds him.
+func (s *Sleeper) Rouse() {
+	parked := func() bool { return s.lot.parks(s.ev) }
+	if s.kick() && parked() {
+		after(lastAgain, func() {
+			if parked() && s.kick() {
+				word.Interrupt()
+			}
+		})
 	}
 }
 
@@ -248,23 +267,29 @@ func (s *Sleeper) watch(ctx context.Context) {
 // again and again until they are out of the kernel: a peer may have put the
 // sequence back after a call looked at its context and before it was asleep, and
 // then the first kick has woken nobody. A later one finds it asleep, and wakes
-// it whatever the sequence says. (Where the kernel has no futex, a call looks at
-// the sequence now and then, and a kick can be hidden from it more often.)
+// it whatever the sequence says, unless the peer has moved it to another word; so
+// in the end all threads are made to look. (Where the kernel has no futex, a call
+// looks at the sequence now and then, and a kick can be hidden from it more often.)
 //
-// Between two kicks there is a timer and no goroutine, and none after the last of
-// these calls. Those that are not in held now find ctx done if they come; those at a
-// poller sit before they look, and Kick gives them their baton.
-func (s *Sleeper) cancel(done <-chan struct{}) { s.kickWhile(done, firstAgain) }
+// Between two kicks there is a timer and no goroutine. Calls that are not in held
+// now find ctx done if they come; those at a poller sit before they look, and Kick
+// gives them their baton.
+func (s *Sleeper) cancel(done <-chan struct{}) { s.insist(done, firstAgain) }
 
-// kickWhile kicks, and once more after step if one of the calls is still there.
-func (s *Sleeper) kickWhile(done <-chan struct{}, step time.Duration) {
-	s.Kick()
+// insist kicks, and once more after step if one of the calls is still there.
+func (s *Sleeper) insist(done <-chan struct{}, step time.Duration) {
+	if !s.kick() {
+		return
+	}
+	if step >= lastAgain {
+		word.Interrupt()
+	}
 	if !s.lot.has(s.ev, done) {
 		return
 	}
 	after(step, func() {
 		if s.lot.has(s.ev, done) {
-			s.kickWhile(done, min(2*step, lastAgain))
+			s.insist(done, min(2*step, lastAgain))
 		}
 	})
 }

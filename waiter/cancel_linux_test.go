@@ -9,6 +9,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/shmkit/shm/internal/word"
 )
@@ -67,31 +70,73 @@ func TestCancelIsNotUndone(t *testing.T) {
 // The same beside a peer that puts the sequence back all the time.
 func TestCancelBesideAPeerThatHidesIt(t *testing.T) {
 	for _, most := range []int{maxDirect, 0} {
-		l := newLot(most)
-		var e Event
-		s := NewSleeper(&e, Park)
-		s.lot = l
-		stop := make(chan struct{})
-		var hostile sync.WaitGroup
-		hostile.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-					e.seq.Store(0)
+		t.Run(fmt.Sprint("direct ", most), func(t *testing.T) {
+			l := newLot(most)
+			var e Event
+			s := NewSleeper(&e, Park)
+			s.lot = l
+			stop := make(chan struct{})
+			var hostile sync.WaitGroup
+			hostile.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						e.seq.Store(0)
+					}
+				}
+			})
+			defer hostile.Wait()
+			defer close(stop)
+			for i := range 200 {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(rand.IntN(300))*time.Microsecond)
+				cancelled(t, s, ctx, i%2 == 1, context.DeadlineExceeded)
+				cancel()
+			}
+			s.End()
+			l.empty(t)
+		})
+	}
+}
+
+// A peer that can map the word can move who sleeps on it to another one, where no
+// wake-up finds him.
+func TestMovedToAnotherWord(t *testing.T) {
+	for what, end := range map[string]func(s *Sleeper, cancel func(), ready *word.U32){
+		"cancel": func(s *Sleeper, cancel func(), _ *word.U32) { cancel() },
+		"rouse": func(s *Sleeper, _ func(), ready *word.U32) {
+			ready.Store(1)
+			s.Rouse()
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			l := newLot(maxDirect)
+			var e Event
+			var elsewhere, ready word.U32
+			s := NewSleeper(&e, Park)
+			s.lot = l
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			out := make(chan error, 1)
+			go func() { out <- s.Wait(ctx, false, func() bool { return ready.Load() != 0 }) }()
+			moved := uintptr(0)
+			for limit := time.Now().Add(patience); moved == 0; time.Sleep(time.Millisecond) {
+				const requeue = 3
+				moved, _, _ = unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(&e.seq)), requeue, 0, 1, uintptr(unsafe.Pointer(&elsewhere)), 0)
+				if time.Now().After(limit) {
+					t.Fatal("it never sleeps")
 				}
 			}
+			end(s, cancel, &ready)
+			select {
+			case <-out:
+			case <-time.After(patience):
+				t.Fatal("the call hangs")
+			}
+			s.End()
+			l.empty(t)
 		})
-		for i := range 200 {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Duration(rand.IntN(300))*time.Microsecond)
-			cancelled(t, s, ctx, i%2 == 1, context.DeadlineExceeded)
-			cancel()
-		}
-		close(stop)
-		hostile.Wait()
-		s.End()
-		l.empty(t)
 	}
 }
 
@@ -105,8 +150,10 @@ func TestCancelEndsWithItsCall(t *testing.T) {
 	stay, leave := context.WithCancel(context.Background())
 	other := make(chan error, 1)
 	go func() { other <- s.Await(stay, func() bool { return false }) }()
-	for !l.has(&e, stay.Done()) {
-		time.Sleep(time.Millisecond)
+	for limit := time.Now().Add(patience); !l.has(&e, stay.Done()); time.Sleep(time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatal("it never parks")
+		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(time.Millisecond, cancel)
