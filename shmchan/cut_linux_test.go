@@ -277,31 +277,44 @@ func TestGuardLetsOthersThrough(t *testing.T) {
 	shmchan.Guard(func() error { panic("boom") })
 }
 
-// A page that somebody has given back, on a file system without another.
-func TestHoleOnAFullFileSystem(t *testing.T) {
-	needsFiles(t)
+// smallDir returns a folder on a file system of its own, of 1 MiB.
+func smallDir(t *testing.T) string {
+	t.Helper()
 	d := t.TempDir()
 	if err := unix.Mount("tmpfs", d, "tmpfs", 0, "size=1m"); err != nil {
 		t.Skip("cannot mount a tmpfs of 1 MiB:", err)
 	}
-	defer unix.Unmount(d, unix.MNT_DETACH)
-	name := filepath.Join(d, "name")
-	const size = 1 << 15 // half of it
-	tx, rx := sender(t, name, shmchan.WithCapacity(size)), receiver(t, name)
+	t.Cleanup(func() { unix.Unmount(d, unix.MNT_DETACH) })
+	return d
+}
+
+// punch gives the pages of a file back from an offset on, and fills its file system,
+// so that there are no others.
+func punch(t *testing.T, name string, from int64) {
+	t.Helper()
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
 	must(t, err)
 	defer f.Close()
 	st, err := f.Stat()
 	must(t, err)
-	must(t, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, st.Size()))
-	ballast, err := os.Create(filepath.Join(d, "ballast"))
+	must(t, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, from, st.Size()-from))
+	ballast, err := os.Create(filepath.Join(filepath.Dir(name), "ballast"))
 	must(t, err)
 	defer ballast.Close()
 	for err == nil {
 		_, err = ballast.Write(make([]byte, 4096))
 	}
 	wantErr(t, err, unix.ENOSPC)
-	err = shmchan.Guard(func() error {
+}
+
+// A page that somebody has given back, on a file system without another.
+func TestHoleOnAFullFileSystem(t *testing.T) {
+	needsFiles(t)
+	name := filepath.Join(smallDir(t), "name")
+	const size = 1 << 15 // half of it
+	tx, rx := sender(t, name, shmchan.WithCapacity(size)), receiver(t, name)
+	punch(t, name, 0)
+	err := shmchan.Guard(func() error {
 		for i := range size { // the pages that the watch has touched are there again
 			if err := tx.TrySend(i); err != nil {
 				return err

@@ -345,28 +345,10 @@ func TestCloseUnderAHole(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 5 s")
 	}
-	d := t.TempDir()
-	if err := unix.Mount("tmpfs", d, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skip("cannot mount a tmpfs of 1 MiB:", err)
-	}
-	defer unix.Unmount(d, unix.MNT_DETACH)
-	g := &guarded{t: t, name: filepath.Join(d, "name")}
+	g := &guarded{t: t, name: filepath.Join(smallDir(t), "name")}
 	tx, rx := g.typed()
 	defer rx.Close()
-	f, err := os.OpenFile(g.name, os.O_RDWR, 0)
-	must(t, err)
-	defer f.Close()
-	st, err := f.Stat()
-	must(t, err)
-	const behind = 1 << 16
-	must(t, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, behind, st.Size()-behind))
-	ballast, err := os.Create(filepath.Join(d, "ballast"))
-	must(t, err)
-	defer ballast.Close()
-	for err == nil {
-		_, err = ballast.Write(make([]byte, 4096))
-	}
-	wantErr(t, err, unix.ENOSPC)
+	punch(t, g.name, 1<<16)
 	done := goes(func() error {
 		return shmchan.Guard(func() error {
 			defer tx.Close()
