@@ -15,8 +15,9 @@ import "github.com/shmkit/shm/internal/word"
 //
 // Ownership: last and next are under mapped.mu.
 
-// pastSize is how many endpoints can be closed between a fault and the Guard's look
-// at it.
+// pastSize is how many regions can be unmapped between a fault and the Guard's look
+// at it. After more the fault is nobody's, and goes on, or is that of the region that
+// lies there by then.
 const pastSize = 256
 
 type past struct {

@@ -184,7 +184,7 @@ func (b *Buf) Retain() error {
 // Release ends a hold. With the last one the block goes back to the pool, and
 // who waits for one is woken. It never blocks, and may be called after the
 // endpoint was closed. Errors: ErrStaleHandle after Send, or for a Release too
-// many; ErrCorrupt.
+// many; ErrCorrupt, under Guard also for a file that was cut off.
 func (b *Buf) Release() error {
 	for {
 		n := b.uses.Load()
@@ -202,17 +202,30 @@ func (b *Buf) Release() error {
 }
 
 // free gives the block back, after the last hold: b is moving.
-func (b *Buf) free() error {
+func (b *Buf) free() (err error) {
 	side, h, inline := b.side, b.block().handle, b.inline
 	b.empty() // from here on b is stale, also if the memory faults
 	if inline {
 		return nil
 	}
-	defer func() { // also after a fault
-		side.e.letGo()
-		runtime.KeepAlive(side) // until the hold has ended, or the cleanup of the endpoint would spare it
+	done := false
+	defer func() {
+		defer func() {
+			side.e.letGo()
+			runtime.KeepAlive(side) // until the hold has ended, or the cleanup of the endpoint would spare it
+		}()
+		if done {
+			return
+		}
+		// A fault, under Guard. If this is deferred because of another one, Guard
+		// could not tell the two apart.
+		if p := recover(); p != nil {
+			err = guarded(func() error { panic(p) })
+		}
 	}()
-	if err := side.pool.Free(h); err != nil {
+	err = side.pool.Free(h)
+	done = true
+	if err != nil {
 		return fmt.Errorf("shmchan: a block was changed under its holder: %w: %w", err, ErrCorrupt)
 	}
 	return nil

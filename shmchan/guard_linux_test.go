@@ -176,9 +176,19 @@ var endings = map[string]func(g *guarded) error{
 		tx, rx, b := g.bufs()
 		defer tx.Close()
 		defer rx.Close()
-		defer b.Release()
-		defer g.cut()
+		defer func() {
+			g.cut()
+			b.Release()
+		}()
 		return g.repeat(func() error { _, err := rx.TryRecv(); return err })
+	},
+	"a release that nobody looks at": func(g *guarded) error {
+		tx, rx, b := g.bufs()
+		defer rx.Close()
+		defer tx.Close()
+		g.cut()
+		b.Release()
+		return g.repeat(func() error { _, err := tx.TryLoan(20000); return err })
 	},
 	"two channels": func(g *guarded) error {
 		tx, rx := g.typed()

@@ -221,10 +221,14 @@ func TestCallsThatAreMovedAway(t *testing.T) {
 			done := goes(func() error { _, err := rx.Recv(ctx); return err })
 			mem := mapFile(t, name)
 			var elsewhere uint32
-			for moved := uintptr(0); moved == 0; {
+			for limit, moved := time.Now().Add(patience), uintptr(0); moved == 0; {
 				const requeue = 3
 				for at := 0; at < len(mem) && moved == 0; at += 4 {
-					moved, _, _ = unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(&mem[at])), requeue, 0, 1, uintptr(unsafe.Pointer(&elsewhere)), 0)
+					var errno unix.Errno
+					moved, _, errno = unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(&mem[at])), requeue, 0, 1, uintptr(unsafe.Pointer(&elsewhere)), 0)
+					if errno != 0 || time.Now().After(limit) {
+						t.Fatal("nobody sleeps there: ", errno)
+					}
 				}
 			}
 			want := finish(rx, cancel, peer)

@@ -100,42 +100,86 @@ func TestCancelBesideAPeerThatHidesIt(t *testing.T) {
 	}
 }
 
+// requeue moves one who sleeps on from to another word, and reports whether it did.
+func requeue(t *testing.T, from, to *word.U32) bool {
+	const op = 3 // FUTEX_REQUEUE
+	n, _, errno := unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(from)), op, 0, 1, uintptr(unsafe.Pointer(to)), 0)
+	if errno != 0 {
+		t.Fatal("FUTEX_REQUEUE: ", errno)
+	}
+	return n == 1
+}
+
 // A peer that can map the word can move who sleeps on it to another one, where no
 // wake-up finds him.
 func TestMovedToAnotherWord(t *testing.T) {
-	for what, end := range map[string]func(s *Sleeper, cancel func(), ready *word.U32){
-		"cancel": func(s *Sleeper, cancel func(), _ *word.U32) { cancel() },
-		"rouse": func(s *Sleeper, _ func(), ready *word.U32) {
-			ready.Store(1)
-			s.Rouse()
-		},
+	type call struct {
+		ctx    context.Context
+		s      *Sleeper
+		other  *Sleeper // another member of the Group
+		ready  func() bool
+		happen func() // makes it ready
+		cancel func()
+	}
+	alone := func(c call) error { return c.s.Wait(c.ctx, false, c.ready) }
+	group := func(c call) error {
+		g := NewGroup()
+		g.lot = c.s.lot
+		g.Add(c.other)
+		g.Add(c.s)
+		defer g.End()
+		return g.Wait(c.ctx, c.ready)
+	}
+	cancel := func(c call) { c.cancel() }
+	for what, x := range map[string]struct {
+		wait func(c call) error
+		end  func(c call)
+		once bool // or all the time, and the sequence is put back too
+	}{
+		"cancel":            {alone, cancel, true},
+		"cancel, again":     {alone, cancel, false},
+		"rouse":             {alone, func(c call) { c.happen(); c.s.Rouse() }, true},
+		"group, cancel":     {group, cancel, true},
+		"group, rouse":      {group, func(c call) { c.happen(); c.s.Rouse() }, true},
+		"group, other dies": {group, func(c call) { c.happen(); c.other.Rouse() }, true},
 	} {
 		t.Run(what, func(t *testing.T) {
 			l := newLot(maxDirect)
-			var e Event
+			var e, e2 Event
 			var elsewhere, ready word.U32
-			s := NewSleeper(&e, Park)
-			s.lot = l
-			ctx, cancel := context.WithCancel(context.Background())
-			defer cancel()
+			c := call{s: NewSleeper(&e, Park), other: NewSleeper(&e2, Park)}
+			c.s.lot, c.other.lot = l, l
+			c.ctx, c.cancel = context.WithCancel(context.Background())
+			defer c.cancel()
+			c.ready = func() bool { return ready.Load() != 0 }
+			c.happen = func() { ready.Store(1) }
 			out := make(chan error, 1)
-			go func() { out <- s.Wait(ctx, false, func() bool { return ready.Load() != 0 }) }()
-			moved := uintptr(0)
-			for limit := time.Now().Add(patience); moved == 0; time.Sleep(time.Millisecond) {
-				const requeue = 3
-				moved, _, _ = unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(&e.seq)), requeue, 0, 1, uintptr(unsafe.Pointer(&elsewhere)), 0)
+			go func() { out <- x.wait(c) }()
+			for limit := time.Now().Add(patience); !requeue(t, &e.seq, &elsewhere); time.Sleep(time.Millisecond) {
 				if time.Now().After(limit) {
 					t.Fatal("it never sleeps")
 				}
 			}
-			end(s, cancel, &ready)
-			select {
-			case <-out:
-			case <-time.After(patience):
-				t.Fatal("the call hangs")
+			x.end(c)
+			for limit := time.Now().Add(patience); ; {
+				select {
+				case <-out:
+					c.s.End()
+					c.other.End()
+					l.empty(t)
+					return
+				default:
+				}
+				if time.Now().After(limit) {
+					t.Fatal("the call hangs")
+				}
+				if x.once {
+					time.Sleep(time.Millisecond)
+				} else {
+					e.seq.Store(0)
+					requeue(t, &e.seq, &elsewhere)
+				}
 			}
-			s.End()
-			l.empty(t)
 		})
 	}
 }

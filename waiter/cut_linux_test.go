@@ -116,12 +116,12 @@ func TestEvictOnACutFile(t *testing.T) {
 	bad, cut := shortFile(t)
 	l := newLot(maxHeld)
 	for range fewDirect + 1 {
-		if l.enter(bad, nil) < 0 {
+		if l.enter(place{ev: bad}) < 0 {
 			t.Fatal("no place")
 		}
 	}
 	var good Event
-	if l.enter(&good, nil) < 0 {
+	if l.enter(place{ev: &good}) < 0 {
 		t.Fatal("no place")
 	}
 	cut()

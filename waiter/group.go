@@ -102,7 +102,7 @@ func (g *Group) watch(ctx context.Context) {
 	}
 }
 
-// kick makes the goroutine in Wait look at its context. Nobody else notices, and no
+// kick makes the goroutine in Wait look. Nobody else notices, and no
 // peer can take it back: cancel lies in memory of this process.
 func (g *Group) kick() {
 	g.cancel.Add(1) // pairs with the load in park
@@ -154,7 +154,7 @@ func (g *Group) block(c uint32, limit time.Duration) {
 		return
 	}
 	if len(g.members) < word.MaxWaiters {
-		if i := g.lot.enter(g.members[0].ev, nil); i >= 0 {
+		if i := g.lot.enter(place{ev: g.members[0].ev, g: g}); i >= 0 {
 			defer g.lot.leave(i)
 			if g.direct == nil {
 				g.direct = word.NewWaiters()

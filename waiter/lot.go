@@ -18,9 +18,9 @@ import (
 // goroutines do, without a thread.
 //
 // Invariants:
-//   - held has the event of each goroutine that parks directly, and the Done
-//     channel of the context that ends that, from before its last look at the
-//     context until it is out of the kernel;
+//   - held has the event of each goroutine that parks directly, or its Group, and
+//     the Done channel of the context that ends that, from before its last look at
+//     the context until it is out of the kernel;
 //   - there are at most quota of them when one more begins;
 //   - a poller is in pollers from its start until it ends, and load is how many
 //     tickets were assigned to it and have not left it.
@@ -37,14 +37,17 @@ type lot struct {
 	mu      sync.Mutex
 	direct  int
 	held    [maxHeld]place
+	parks   uint64 // direct ones so far
 	pollers []*poller
 }
 
 // A place is that of a goroutine that parks directly. done is nil if no context
-// ends that park, or if one does so by a word of its own.
+// ends that park, or if one does so by a word of its own, that of the Group g.
 type place struct {
-	ev   *Event
+	ev   *Event // of a Group: the first one
 	done <-chan struct{}
+	g    *Group
+	nth  uint64 // of all direct parks
 }
 
 const (
@@ -85,7 +88,7 @@ var parking = sync.OnceValue(func() *lot {
 // Who ends ctx finds the call in held, or its seat with s, or else the call finds
 // ctx done: it looks after it is there. See (*Sleeper).cancel.
 func (l *lot) park(ctx context.Context, s *Sleeper, seq uint32, limit time.Duration, own **seat) error {
-	if i := l.enter(s.ev, ctx.Done()); i >= 0 {
+	if i := l.enter(place{ev: s.ev, done: ctx.Done()}); i >= 0 {
 		defer l.leave(i)
 		if err := ContextError(ctx); err != nil {
 			return err
@@ -121,7 +124,7 @@ func (l *lot) share(s *seat) {
 }
 
 // enter lets a goroutine park directly: it returns its place, or -1.
-func (l *lot) enter(e *Event, done <-chan struct{}) int {
+func (l *lot) enter(p place) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.direct >= l.quota() {
@@ -130,7 +133,9 @@ func (l *lot) enter(e *Event, done <-chan struct{}) int {
 	l.direct++
 	for i := range l.held {
 		if l.held[i].ev == nil {
-			l.held[i] = place{e, done}
+			l.parks++
+			p.nth = l.parks
+			l.held[i] = p
 			return i
 		}
 	}
@@ -149,14 +154,31 @@ func (l *lot) leave(i int) {
 func (l *lot) has(e *Event, done <-chan struct{}) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Contains(l.held[:], place{e, done})
+	return slices.ContainsFunc(l.held[:], func(p place) bool { return p.ev == e && p.done == done })
 }
 
-// parks tells whether a goroutine parks on e directly, or is about to.
-func (l *lot) parks(e *Event) bool {
+// last returns the number of the last direct park.
+func (l *lot) last() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.ContainsFunc(l.held[:], func(p place) bool { return p.ev == e })
+	return l.parks
+}
+
+// since returns who parks directly on s's Event since the nth direct park or before:
+// Groups that have it as a member, and whether anybody else does.
+func (l *lot) since(s *Sleeper, nth uint64) (groups []*Group, others bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.held {
+		switch {
+		case p.ev == nil || p.nth > nth:
+		case p.g != nil && slices.Contains(p.g.members, s): // it has them while it is here
+			groups = append(groups, p.g)
+		case p.g == nil && p.ev == s.ev:
+			others = true
+		}
+	}
+	return groups, others
 }
 
 // quota is how many may park directly: fewer where pollers need the threads.

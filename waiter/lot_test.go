@@ -102,11 +102,11 @@ func TestDirectParksMakeWay(t *testing.T) {
 	l.start = func(*poller) {} // they stay where they are: only numbers count here
 	var events [maxDirect]Event
 	for i := range events {
-		if got := l.enter(&events[i], nil); got != i {
+		if got := l.enter(place{ev: &events[i]}); got != i {
 			t.Fatalf("place %d, want %d", got, i)
 		}
 	}
-	if l.enter(new(Event), nil) >= 0 {
+	if l.enter(place{ev: new(Event)}) >= 0 {
 		t.Fatal("one more than allowed parks directly")
 	}
 	gone := map[int]bool{}

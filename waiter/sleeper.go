@@ -183,19 +183,27 @@ func (s *Sleeper) kick() bool {
 	return true
 }
 
-// Rouse is Kick for what nobody will tell again, such as the death of a peer. If
-// somebody is parked in the kernel still, or again, after a tenth of a second, it
-// kicks once more and makes every thread of this process look: a peer may have moved
-// who sleeps on the Event to another word, where no wake-up finds him.
+// Rouse is Kick for what nobody will tell again, such as the death of a peer. Who has
+// not come out of the kernel after a tenth of a second is fetched in another way: a
+// peer may have moved who sleeps on the Event to another word, where no wake-up finds
+// him.
 func (s *Sleeper) Rouse() {
-	parked := func() bool { return s.lot.parks(s.ev) }
-	if s.kick() && parked() {
-		after(lastAgain, func() {
-			if parked() && s.kick() {
-				word.Interrupt()
-			}
-		})
+	nth := s.lot.last()
+	if !s.kick() {
+		return
 	}
+	if groups, others := s.lot.since(s, nth); len(groups) == 0 && !others {
+		return
+	}
+	after(lastAgain, func() {
+		groups, others := s.lot.since(s, nth)
+		for _, g := range groups {
+			g.kick()
+		}
+		if others {
+			word.Interrupt()
+		}
+	})
 }
 
 // sit makes Kick wake the seat's owner.

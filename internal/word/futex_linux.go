@@ -14,17 +14,20 @@ const (
 	futexWake = 1
 )
 
+// longest is how long a Wait stays in the kernel: with a limit a signal ends it; the
+// kernel would begin one without a limit anew (see Interrupt).
+const longest = time.Hour
+
 // Wait parks the calling thread while the word is val, for at most d (for ever
 // if d is negative). It returns at a Wake, after d, and now and then for no
 // reason, so the caller looks again. It gives the scheduler's P away.
 func (u *U32) Wait(val uint32, d time.Duration) {
-	var limit *syscall.Timespec
+	limit := syscall.NsecToTimespec(int64(longest))
 	if d >= 0 {
-		ts := syscall.NsecToTimespec(int64(d))
-		limit = &ts
+		limit = syscall.NsecToTimespec(int64(min(d, longest)))
 	}
 	_, _, e := syscall.Syscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(u)), futexWait, uintptr(val),
-		uintptr(unsafe.Pointer(limit)), 0, 0)
+		uintptr(unsafe.Pointer(&limit)), 0, 0)
 	switch e {
 	case 0, syscall.EAGAIN, syscall.EINTR, syscall.ETIMEDOUT:
 	case syscall.EFAULT: // its file was cut off
