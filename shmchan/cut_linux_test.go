@@ -179,6 +179,44 @@ func TestParkedWhenCutOff(t *testing.T) {
 	}
 }
 
+// There is nothing left to park on: the file cannot be made as long again, since it has
+// no name, or since its file system is full.
+func TestParkedOnNothing(t *testing.T) {
+	needsFiles(t)
+	for name, call := range blocked {
+		for _, how := range []string{"unlinked", "full"} {
+			t.Run(name+", "+how, func(t *testing.T) {
+				d := dir(t)
+				if how == "full" {
+					d = smallDir(t)
+				}
+				file := filepath.Join(d, "name")
+				tx, rx := sender(t, file, shmchan.WithCapacity(1)), receiver(t, file)
+				if isSend(name) {
+					must(t, tx.TrySend(1))
+				}
+				done := goes(func() error {
+					return shmchan.Guard(func() error { return call(bg, tx, rx) })
+				})
+				time.Sleep(10 * time.Millisecond)
+				f, err := os.OpenFile(file, os.O_RDWR, 0)
+				must(t, err)
+				defer f.Close()
+				if how == "full" {
+					must(t, f.Truncate(100))
+					fillUp(t, d)
+				} else {
+					must(t, os.Remove(file))
+					must(t, f.Truncate(0))
+				}
+				wantErr(t, result(t, done), shmchan.ErrCorrupt)
+				tx.Close()
+				rx.Close()
+			})
+		}
+	}
+}
+
 // What the library does on its own goroutines survives by itself.
 func TestOwnGoroutinesWhenCutOff(t *testing.T) {
 	needsFiles(t)
@@ -298,7 +336,13 @@ func punch(t *testing.T, name string, from int64) {
 	st, err := f.Stat()
 	must(t, err)
 	must(t, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, from, st.Size()-from))
-	ballast, err := os.Create(filepath.Join(filepath.Dir(name), "ballast"))
+	fillUp(t, filepath.Dir(name))
+}
+
+// fillUp fills the file system of a folder.
+func fillUp(t *testing.T, d string) {
+	t.Helper()
+	ballast, err := os.Create(filepath.Join(d, "ballast"))
 	must(t, err)
 	defer ballast.Close()
 	for err == nil {
