@@ -190,7 +190,9 @@ func (s *Selector) can(i int) bool {
 // wait is look where a case's file may be cut off: that case can proceed, since its
 // next call returns at once.
 func (s *Selector) wait(ctx context.Context) (i int, err error) {
-	r, gone := region.Catch(func() { i, err = s.look(ctx) })
+	// Guard, since look gives the ends back before it returns, and may be the last to
+	// have them.
+	r, gone := region.Guard(func() { i, err = s.look(ctx) })
 	if r == nil {
 		return i, err
 	}
